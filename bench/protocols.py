@@ -1,0 +1,156 @@
+"""The seam: the harness owns the loop and the clock, a backend owns the framework.
+
+The harness never asks which backend it has. A difference that matters is a member here or a column of the
+table in `backends/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.records import Facts, Trial
+
+Array = NDArray[Any]
+
+
+class Rendezvous(Protocol):
+    """Small named texts that all ranks of a launch can see; for addresses, not for data."""
+
+    def publish(self, name: str, text: str) -> None: ...
+
+    def wait_for(self, name: str) -> str:
+        """Blocks until `name` is published. Raises TrialError after the start deadline."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """This rank's place. `size` ranks, each with `local_replicas` model copies on its own devices.
+
+    address             of this host, reachable from the other ranks (127.0.0.1 when all share one host)
+    network_interface   to bind to, None: any
+    rendezvous_port     0: any free one
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    local_replicas: int
+    launcher: str
+    address: str
+    network_interface: str | None
+    rendezvous_port: int
+    rendezvous: Rendezvous
+
+    @property
+    def replicas(self) -> int:
+        return self.size * self.local_replicas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One step's share of one rank.
+
+    arrays: axes (microbatch, local replica, sample, ...), C-contiguous. Names and last axes:
+      both tasks    input_ids, token_type_ids, attention_mask   int32 (token)
+      pretraining   masked_positions, masked_ids  int32 (prediction); masked_weights  float32 (prediction), 0 or 1;
+                    next_sentence_labels  int32, no last axis
+      ner           labels  int32 (token); label_weights  float32 (token), 1 on the first piece of a word, else 0
+    global_weights: per head ("mlm", "nsp" or "ner"), the weight sum of the whole step over all ranks, replicas and
+      microbatches. The loss is sum over heads of (sum of weighted losses / global weight); a backend whose
+      exchange averages over N replicas therefore scales its local loss by N.
+    samples, tokens_real, tokens_padded: of this rank's share.
+    """
+
+    step: int
+    arrays: Mapping[str, Array]
+    global_weights: Mapping[str, float]
+    samples: int
+    tokens_real: int
+    tokens_padded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Since the last call: float64, axes (step, local replica, head), summed over microbatches.
+
+    numerators: sums of weighted token (or sample) losses. weights: the sums of the weights actually used.
+    """
+
+    heads: tuple[str, ...]
+    numerators: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTensor:
+    """`name` as in the Hugging Face checkpoint, `value` in its shape and orientation (torch's, not Keras')."""
+
+    name: str
+    replica: int
+    value: Array
+
+
+class Backend(Protocol):
+    """Calls arrive in this order; `stop` also after a failed call of any other."""
+
+    def start(self, world: World) -> None:
+        """Joins the ranks. Returns when the group is usable."""
+        ...
+
+    def build(self, trial: Trial, checkpoint: Path) -> None:
+        """Model (weights from `checkpoint`), optimizer and step, the same on every rank and replica."""
+        ...
+
+    def step(self, batch: Batch, exchange: bool) -> None:
+        """Zero gradients, forward, loss, backward, exchange, update. Enqueues; no host sync, no printing.
+
+        `exchange` False leaves out the gradient all-reduce and nothing else; it is constant within a window.
+        """
+        ...
+
+    def fence(self) -> None:
+        """Returns when this rank's device has finished everything submitted."""
+        ...
+
+    def barrier(self) -> None:
+        """Returns when every rank has called it."""
+        ...
+
+    def losses(self) -> Losses:
+        """Read after a fence; forgets what it returned."""
+        ...
+
+    def tensors(self, kind: str) -> Iterator[NamedTensor]:
+        """`kind` "weight": current values, float32, one entry per tensor and local replica. "gradient": as the
+        optimizer saw them in the last step."""
+        ...
+
+    def snapshot(self) -> None:
+        """Remembers weights, optimizer state and random state."""
+        ...
+
+    def restore(self) -> None:
+        """Back to the snapshot, exactly, so that local windows leave no trace."""
+        ...
+
+    def facts(self) -> Facts:
+        """Effective settings, read from the live objects after at least one step."""
+        ...
+
+    def stop(self) -> None:
+        """Leaves the group and frees the devices. May be called twice."""
+        ...
+
+
+class Collector(Protocol):
+    """Reads resources before and after a window, never inside one. Values are cumulative or instantaneous."""
+
+    def read(self) -> Mapping[str, int | None]: ...

@@ -1,0 +1,299 @@
+"""The file format: frozen records, nothing but data.
+
+Units are in the names: `_ns` nanoseconds, `_bytes` bytes, `_samples` samples. Unknown is None; zero means
+measured zero. A change that an older reader would misread raises SCHEMA and is listed here:
+
+1  first version
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Task = Literal["pretraining", "ner"]
+Precision = Literal["float32", "float16", "bfloat16"]
+Algorithm = Literal["auto", "ring", "tree"]
+LauncherName = Literal["horovodrun", "torchrun", "mpirun", "local"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything that is written to disk."""
+
+
+# ---- what is asked for -------------------------------------------------------------------------------------
+
+
+class Workload(Record):
+    """The training problem, without a framework. `data` is "builtin" or a path, glob or Parquet file."""
+
+    task: Task = "pretraining"
+    model: str = "tiny"
+    data: str = "builtin"
+    vocabulary: str = "trained"
+    sequence_length: int = 128
+    batch_per_replica: int = 8
+    dropout: float = 0.0
+    seed: int = 1
+
+
+class Optimizer(Record):
+    """Explicit for every backend, so that no framework's default decides; read back into `Facts.settings`.
+
+    `weight_decay` is decoupled and applies to every tensor except biases and LayerNorm weights.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+    momentum: float = 0.0
+
+
+class Timing(Record):
+    """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted."""
+
+    warmup_windows: int = 3
+    windows: int = 10
+    steps_per_window: int = 5
+
+
+class Trial(Record):
+    """One point of a study, all scalars. `options` are for one backend, allowed names are in the backend table."""
+
+    backend: str
+    replicas: int = 2
+    launcher: LauncherName = "horovodrun"
+    workload: Workload = Workload()
+    optimizer: Optimizer = Optimizer()
+    compute: Precision = "float32"
+    wire: Precision = "float32"
+    allreduce: Algorithm = "auto"
+    jit_compile: bool = False
+    threads_per_replica: int = 1
+    timing: Timing = Timing()
+    options: dict[str, str | bool | int | float | list[float]] = {}
+
+    @property
+    def id(self) -> str:
+        """Backend, replicas and the first 8 hex digits of the SHA-256 of the content."""
+        content = msgspec.json.encode(self, order="sorted")
+        return f"{self.backend}-{self.replicas}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+    @property
+    def global_batch(self) -> int:
+        return self.workload.batch_per_replica * self.replicas
+
+
+class Assignment(Record):
+    """`trial.json`: all that the parent tells the ranks of one repeat. Paths are absolute.
+
+    data         folder of the prepared corpus (bench.workload.corpus)
+    checkpoint   folder in Hugging Face layout: config.json, model.safetensors
+    lease        file whose modification time the parent keeps fresh; None: no parent to outlive
+    """
+
+    trial: Trial
+    trial_id: str
+    repeat: int
+    ranks: int
+    local_replicas: int
+    data: str
+    checkpoint: str
+    lease: str | None = None
+    network_interface: str | None = None
+    rendezvous_port: int = 0
+    schema: int = SCHEMA
+
+
+# ---- what a rank writes: rank-N.jsonl, one record a line ------------------------------------------------------
+
+
+class Phase(Record, tag="phase"):
+    """The rank has entered this phase. `at_ns` is this rank's monotonic clock."""
+
+    name: Literal["start", "build", "warmup", "windows", "finish", "stop", "end"]
+    at_ns: int
+
+
+class Window(Record, tag="window"):
+    """One window on one rank. `samples` and tokens are this rank's own; the other fields cover the window only.
+
+    `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time, network bytes
+    are those of the whole host (every interface), None where /proc does not tell.
+    """
+
+    index: int
+    warmup: bool
+    exchange: bool
+    steps: int
+    samples: int
+    tokens_real: int
+    tokens_padded: int
+    start_ns: int
+    duration_ns: int
+    input_wait_ns: int
+    cpu_ns: int
+    rss_bytes: int | None
+    received_bytes: int | None
+    sent_bytes: int | None
+
+
+class StepLosses(Record, tag="losses"):
+    """Per step of window `window`: this rank's loss numerators and weights, summed over its replicas.
+
+    `numerators[step][head]`, `weights[step][head]` as the backend computed them; `global_weights[step][head]`
+    as the harness knows them from the data: loss = sum over ranks of numerators / global weight, summed over heads.
+    """
+
+    window: int
+    heads: list[str]
+    numerators: list[list[float]]
+    weights: list[list[float]]
+    global_weights: list[list[float]]
+
+
+class DataDigest(Record, tag="data"):
+    """What the rank was fed: sums modulo 2**64 of per-sample hashes, so that ranks add up whatever the split."""
+
+    samples: int
+    digest: int
+
+
+class TensorDigest(Record):
+    """One weight tensor of one replica after the run. `sha256` covers dtype, shape and bytes."""
+
+    name: str
+    replica: int
+    sha256: str
+    norm: float
+
+
+class Weights(Record, tag="weights"):
+    tensors: list[TensorDigest]
+
+
+class Facts(Record, tag="facts"):
+    """What the running backend says of itself; effective values are read back, never echoed from the request.
+
+    parameter_elements   trained elements of one replica
+    exchange_*           one step's all-reduce as issued by this rank; None: no exchange, or not observable
+    settings             optimizer, dropout, GELU, threads, ... read from the live objects
+    """
+
+    parameter_elements: int
+    compute_dtype: str
+    wire_dtype: str | None
+    exchange_elements: int | None
+    exchange_bytes: int | None
+    buckets: int | None
+    algorithm: str
+    algorithm_evidence: str
+    devices: list[str]
+    threads: int | None
+    versions: dict[str, str]
+    settings: dict[str, str | bool | int | float | None]
+
+
+class RankInfo(Record, tag="rank"):
+    """First line of a rank file."""
+
+    rank: int
+    host: str
+    pid: int
+    launcher: str
+    schema: int = SCHEMA
+
+
+class SetupTimes(Record, tag="setup"):
+    """Wall time of what happens before the measured windows; the first step includes tracing and compilation."""
+
+    start_ns: int
+    build_ns: int
+    first_step_ns: int
+
+
+Line = RankInfo | Phase | SetupTimes | Window | StepLosses | DataDigest | Weights | Facts
+
+
+# ---- what the parent writes: repeat.json, result.json -----------------------------------------------------------
+
+
+class GateOutcome(Record):
+    """`sentence` names the evidence when it holds, and backend, rank, tensor, step, expected and received if not.
+
+    `holds` is None where the gate could not be applied (one rank only, say): shown, never counted as passed.
+    """
+
+    gate: str
+    holds: bool | None
+    sentence: str
+
+
+class Repeat(Record):
+    """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet."""
+
+    trial_id: str
+    repeat: int
+    started_utc: str
+    wall_ns: int
+    command: list[str]
+    error: str | None
+    gates: list[GateOutcome]
+    losses: list[float]
+    facts: list[Facts]
+    setup: list[SetupTimes]
+    hosts: list[str]
+    data_samples: int | None
+    data_digest: str | None
+    schema: int = SCHEMA
+
+
+class TrialResult(Record):
+    """`status` ok: every repeat is whole and passed its gates. not_selectable: never started, `reason` says why."""
+
+    trial: Trial
+    trial_id: str
+    mode: Literal["bare", "solo", "full"]
+    framework: str
+    status: Literal["ok", "failed", "not_selectable"]
+    reason: str | None
+    repeats: list[Repeat]
+
+
+class Environment(Record):
+    """Where it ran. Captured by allow-list; None is unknown."""
+
+    hostname: str
+    platform: str
+    python: str
+    cpu: str | None
+    cores: int
+    memory_bytes: int | None
+    load_average: float | None
+    governor: str | None
+    paceline: str
+    revision: str | None
+    packages: dict[str, str]
+    variables: dict[str, str]
+
+
+class Result(Record):
+    """`result.json`: with windows.parquet, all that reports read. `windows_sha256` covers that Parquet file."""
+
+    study: str
+    study_yaml: str
+    quick: bool
+    created_utc: str
+    environment: Environment
+    order: list[str]
+    trials: list[TrialResult]
+    gates: list[GateOutcome]
+    windows_sha256: str
+    schema: int = SCHEMA

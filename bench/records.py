@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # ---- what is asked for -------------------------------------------------------------------------------------
 
 
-class Workload(Record):
+class Workload(Record, frozen=True, kw_only=True):
     """The training problem, without a framework. `data` is "builtin" or a path, glob or Parquet file."""
 
     task: Task = "pretraining"
@@ -41,7 +41,7 @@ class Workload(Record):
     seed: int = 1
 
 
-class Optimizer(Record):
+class Optimizer(Record, frozen=True, kw_only=True):
     """Explicit for every backend, so that no framework's default decides; read back into `Facts.settings`.
 
     `weight_decay` is decoupled and applies to every tensor except biases and LayerNorm weights.
@@ -56,7 +56,7 @@ class Optimizer(Record):
     momentum: float = 0.0
 
 
-class Timing(Record):
+class Timing(Record, frozen=True, kw_only=True):
     """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted."""
 
     warmup_windows: int = 3
@@ -64,7 +64,7 @@ class Timing(Record):
     steps_per_window: int = 5
 
 
-class Trial(Record):
+class Trial(Record, frozen=True, kw_only=True):
     """One point of a study, all scalars. `options` are for one backend, allowed names are in the backend table."""
 
     backend: str
@@ -91,7 +91,7 @@ class Trial(Record):
         return self.workload.batch_per_replica * self.replicas
 
 
-class Assignment(Record):
+class Assignment(Record, frozen=True, kw_only=True):
     """`trial.json`: all that the parent tells the ranks of one repeat. Paths are absolute.
 
     data         folder of the prepared corpus (bench.workload.corpus)
@@ -115,14 +115,14 @@ class Assignment(Record):
 # ---- what a rank writes: rank-N.jsonl, one record a line ------------------------------------------------------
 
 
-class Phase(Record, tag="phase"):
+class Phase(Record, frozen=True, kw_only=True, tag="phase"):
     """The rank has entered this phase. `at_ns` is this rank's monotonic clock."""
 
     name: Literal["start", "build", "warmup", "windows", "finish", "stop", "end"]
     at_ns: int
 
 
-class Window(Record, tag="window"):
+class Window(Record, frozen=True, kw_only=True, tag="window"):
     """One window on one rank. `samples` and tokens are this rank's own; the other fields cover the window only.
 
     `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time, network bytes
@@ -145,7 +145,7 @@ class Window(Record, tag="window"):
     sent_bytes: int | None
 
 
-class StepLosses(Record, tag="losses"):
+class StepLosses(Record, frozen=True, kw_only=True, tag="losses"):
     """Per step of window `window`: this rank's loss numerators and weights, summed over its replicas.
 
     `numerators[step][head]`, `weights[step][head]` as the backend computed them; `global_weights[step][head]`
@@ -159,14 +159,14 @@ class StepLosses(Record, tag="losses"):
     global_weights: list[list[float]]
 
 
-class DataDigest(Record, tag="data"):
+class DataDigest(Record, frozen=True, kw_only=True, tag="data"):
     """What the rank was fed: sums modulo 2**64 of per-sample hashes, so that ranks add up whatever the split."""
 
     samples: int
     digest: int
 
 
-class TensorDigest(Record):
+class TensorDigest(Record, frozen=True, kw_only=True):
     """One weight tensor of one replica after the run. `sha256` covers dtype, shape and bytes."""
 
     name: str
@@ -175,11 +175,13 @@ class TensorDigest(Record):
     norm: float
 
 
-class Weights(Record, tag="weights"):
+class Weights(Record, frozen=True, kw_only=True, tag="weights"):
+    """Every weight tensor of every local replica after the last step."""
+
     tensors: list[TensorDigest]
 
 
-class Facts(Record, tag="facts"):
+class Facts(Record, frozen=True, kw_only=True, tag="facts"):
     """What the running backend says of itself; effective values are read back, never echoed from the request.
 
     parameter_elements   trained elements of one replica
@@ -201,7 +203,7 @@ class Facts(Record, tag="facts"):
     settings: dict[str, str | bool | int | float | None]
 
 
-class RankInfo(Record, tag="rank"):
+class RankInfo(Record, frozen=True, kw_only=True, tag="rank"):
     """First line of a rank file."""
 
     rank: int
@@ -211,7 +213,7 @@ class RankInfo(Record, tag="rank"):
     schema: int = SCHEMA
 
 
-class SetupTimes(Record, tag="setup"):
+class SetupTimes(Record, frozen=True, kw_only=True, tag="setup"):
     """Wall time of what happens before the measured windows; the first step includes tracing and compilation."""
 
     start_ns: int
@@ -225,7 +227,7 @@ Line = RankInfo | Phase | SetupTimes | Window | StepLosses | DataDigest | Weight
 # ---- what the parent writes: repeat.json, result.json -----------------------------------------------------------
 
 
-class GateOutcome(Record):
+class GateOutcome(Record, frozen=True, kw_only=True):
     """`sentence` names the evidence when it holds, and backend, rank, tensor, step, expected and received if not.
 
     `holds` is None where the gate could not be applied (one rank only, say): shown, never counted as passed.
@@ -236,7 +238,7 @@ class GateOutcome(Record):
     sentence: str
 
 
-class Repeat(Record):
+class Repeat(Record, frozen=True, kw_only=True):
     """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet."""
 
     trial_id: str
@@ -255,7 +257,7 @@ class Repeat(Record):
     schema: int = SCHEMA
 
 
-class TrialResult(Record):
+class TrialResult(Record, frozen=True, kw_only=True):
     """`status` ok: every repeat is whole and passed its gates. not_selectable: never started, `reason` says why."""
 
     trial: Trial
@@ -267,7 +269,7 @@ class TrialResult(Record):
     repeats: list[Repeat]
 
 
-class Environment(Record):
+class Environment(Record, frozen=True, kw_only=True):
     """Where it ran. Captured by allow-list; None is unknown."""
 
     hostname: str
@@ -284,7 +286,7 @@ class Environment(Record):
     variables: dict[str, str]
 
 
-class Result(Record):
+class Result(Record, frozen=True, kw_only=True):
     """`result.json`: with windows.parquet, all that reports read. `windows_sha256` covers that Parquet file."""
 
     study: str

@@ -70,7 +70,9 @@ def place(environ: Mapping[str, str]) -> tuple[str, int, int, int, int]:
         except ValueError as error:
             raise TrialError(f"{launcher} gave this rank a place that is no number: {error}") from None
         if not (0 <= rank < size and 0 <= local_rank < local_size <= size):
-            raise TrialError(f"{launcher} gave an impossible place: rank {rank} of {size}, {local_rank} of {local_size}")
+            raise TrialError(
+                f"{launcher} gave an impossible place: rank {rank} of {size}, {local_rank} of {local_size}"
+            )
         return launcher, rank, size, local_rank, local_size
     raise TrialError("this rank's place is unknown: start it with horovodrun, torchrun, mpirun or `paceline run`")
 

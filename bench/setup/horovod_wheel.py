@@ -49,6 +49,7 @@ class SetupError(Exception):
 
 
 def installed(package: str) -> str | None:
+    """Version of an installed distribution, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -85,11 +86,13 @@ def gpu_operations() -> str | None:
 
 
 def cache_folder() -> Path:
+    """Outside the repository, so that fresh clones share it."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "paceline" / "wheels"
 
 
 def require_tools() -> None:
+    """Raises SetupError naming the first missing tool and the Debian package that brings it."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise SetupError(f"no C++ compiler: {compiler} is not on PATH; on Debian: apt-get install g++ make")
@@ -118,6 +121,7 @@ def fetch_source(folder: Path) -> Path:
 
 
 def patch(source: Path) -> None:
+    """Applies EDITS. Raises SetupError where one does not match exactly once."""
     for name, old, new in EDITS:
         text = (source / name).read_text()
         if text.count(old) != 1:
@@ -126,6 +130,7 @@ def patch(source: Path) -> None:
 
 
 def build_environment(parts: dict[str, str | None]) -> dict[str, str]:
+    """The variables that Horovod's setup.py reads."""
     env = dict(os.environ, HOROVOD_WITH_GLOO="1", HOROVOD_WITHOUT_MXNET="1")
     env["HOROVOD_WITH_PYTORCH" if parts["torch"] else "HOROVOD_WITHOUT_PYTORCH"] = "1"
     env["HOROVOD_WITH_TENSORFLOW" if parts["tensorflow"] else "HOROVOD_WITHOUT_TENSORFLOW"] = "1"
@@ -187,6 +192,7 @@ def build() -> Path:
 
 
 def main() -> int:
+    """Exit status 0, or 2 with one sentence on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--print-key", action="store_true", help="show what the cached wheel is keyed by, and stop")
     if parser.parse_args().print_key:

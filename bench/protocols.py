@@ -148,9 +148,3 @@ class Backend(Protocol):
     def stop(self) -> None:
         """Leaves the group and frees the devices. May be called twice."""
         ...
-
-
-class Collector(Protocol):
-    """Reads resources before and after a window, never inside one. Values are cumulative or instantaneous."""
-
-    def read(self) -> Mapping[str, int | None]: ...

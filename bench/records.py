@@ -9,9 +9,10 @@ measured zero. A change that an older reader would misread raises SCHEMA and is 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 SCHEMA = 1
 
@@ -19,6 +20,10 @@ Task = Literal["pretraining", "ner"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Algorithm = Literal["auto", "ring", "tree"]
 LauncherName = Literal["horovodrun", "torchrun", "mpirun", "local"]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,10 +40,10 @@ class Workload(Record, frozen=True, kw_only=True):
     model: str = "tiny"
     data: str = "builtin"
     vocabulary: str = "trained"
-    sequence_length: int = 128
-    batch_per_replica: int = 8
-    dropout: float = 0.0
-    seed: int = 1
+    sequence_length: Annotated[int, Meta(ge=8, le=65_536)] = 128
+    batch_per_replica: Count = 8
+    dropout: Fraction = 0.0
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
 
 
 class Optimizer(Record, frozen=True, kw_only=True):
@@ -48,27 +53,27 @@ class Optimizer(Record, frozen=True, kw_only=True):
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-    momentum: float = 0.0
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 0.01
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: Positive = 1e-6
+    momentum: Fraction = 0.0
 
 
 class Timing(Record, frozen=True, kw_only=True):
     """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted."""
 
-    warmup_windows: int = 3
-    windows: int = 10
-    steps_per_window: int = 5
+    warmup_windows: Count = 3
+    windows: Count = 10
+    steps_per_window: Count = 5
 
 
 class Trial(Record, frozen=True, kw_only=True):
     """One point of a study, all scalars. `options` are for one backend, allowed names are in the backend table."""
 
     backend: str
-    replicas: int = 2
+    replicas: Count = 2
     launcher: LauncherName = "horovodrun"
     workload: Workload = Workload()
     optimizer: Optimizer = Optimizer()
@@ -76,7 +81,7 @@ class Trial(Record, frozen=True, kw_only=True):
     wire: Precision = "float32"
     allreduce: Algorithm = "auto"
     jit_compile: bool = False
-    threads_per_replica: int = 1
+    threads_per_replica: Count = 1
     timing: Timing = Timing()
     options: dict[str, str | bool | int | float | list[float]] = {}
 
@@ -231,11 +236,13 @@ class GateOutcome(Record, frozen=True, kw_only=True):
     """`sentence` names the evidence when it holds, and backend, rank, tensor, step, expected and received if not.
 
     `holds` is None where the gate could not be applied (one rank only, say): shown, never counted as passed.
+    `trial_id` is given for gates between trials of a study; those of one launch stand in its Repeat.
     """
 
     gate: str
     holds: bool | None
     sentence: str
+    trial_id: str | None = None
 
 
 class Repeat(Record, frozen=True, kw_only=True):
@@ -269,6 +276,28 @@ class TrialResult(Record, frozen=True, kw_only=True):
     repeats: list[Repeat]
 
 
+class Plan(Record, frozen=True, kw_only=True):
+    """`plan.json`, written before the first launch: with the repeats' files, all that a result is derived from.
+
+    order    [trial id, repeat] in the order of launches
+    rejected trials with the reason why they were never started
+    notes    sentences about choices made for this machine, for people
+    """
+
+    study: str
+    study_yaml: str
+    quick: bool
+    created_utc: str
+    environment: Environment
+    trials: list[Trial]
+    rejected: list[tuple[Trial, str]]
+    order: list[tuple[str, int]]
+    timeout_s: float
+    rendezvous_port: int
+    notes: list[str]
+    schema: int = SCHEMA
+
+
 class Environment(Record, frozen=True, kw_only=True):
     """Where it ran. Captured by allow-list; None is unknown."""
 
@@ -294,7 +323,7 @@ class Result(Record, frozen=True, kw_only=True):
     quick: bool
     created_utc: str
     environment: Environment
-    order: list[str]
+    order: list[tuple[str, int]]
     trials: list[TrialResult]
     gates: list[GateOutcome]
     windows_sha256: str

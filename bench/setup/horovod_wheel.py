@@ -91,6 +91,11 @@ def cache_folder() -> Path:
     return Path(base) / "paceline" / "wheels"
 
 
+def cache_key(parts: dict[str, str | None]) -> str:
+    """Name of the cache's folder for these ingredients."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
 def require_tools() -> None:
     """Raises SetupError naming the first missing tool and the Debian package that brings it."""
     compiler = os.environ.get("CXX", "g++")
@@ -167,8 +172,7 @@ def compile_wheel(source: Path, target: Path, parts: dict[str, str | None], log:
 def build() -> Path:
     """Path of the cached wheel for this environment; builds it on the first call. Raises SetupError."""
     parts = ingredients()
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
-    folder = cache_folder() / key
+    folder = cache_folder() / cache_key(parts)
     for wheel in folder.glob("horovod-*.whl"):
         return wheel
     require_tools()

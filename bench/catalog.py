@@ -1,0 +1,94 @@
+"""Which backends there are, and why one cannot run a trial here. Reads tables and metadata; imports no backend."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import backends
+from backends import Entry
+from bench.errors import UserError
+from bench.records import Trial
+from bench.yaml_source import suggestion
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """The project's own table, then what is installed under the entry point group `paceline.backends`."""
+    table = dict(backends.BACKENDS)
+    for point in metadata.entry_points(group="paceline.backends"):
+        found = point.load()
+        if not isinstance(found, Entry) or point.name in table:
+            raise UserError(f"entry point paceline.backends:{point.name} is not a new backends.Entry")
+        table[point.name] = found
+    return table
+
+
+def entry(backend: str) -> Entry:
+    """The row of `backend`. Raises UserError with a suggestion."""
+    found = entries().get(backend)
+    if found is None:
+        raise UserError(f"no backend is called {backend!r}{suggestion(backend, entries())}")
+    return found
+
+
+def version(distribution: str) -> str | None:
+    """Of an installed distribution; `tensorflow-cpu` answers for `tensorflow`."""
+    for name in (distribution, f"{distribution}-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def program(name: str) -> str | None:
+    """Path of a launcher: beside this Python first (the virtual environment), else on PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def why_not_installed(backend: str) -> str | None:
+    """One clause, or None when everything the backend imports is installed here."""
+    row = entry(backend)
+    for distribution in row.requires:
+        if version(distribution) is None:
+            return f"{distribution} is not installed"
+    packages = Path(sysconfig.get_path("platlib"))
+    if row.extension and not any(True for pattern in row.extension for _ in packages.glob(pattern)):
+        return f"Horovod was built without {row.framework}"
+    return None
+
+
+def why_no_launcher(launcher: str) -> str | None:
+    """One clause, or None when `launcher` can start ranks here."""
+    if launcher == "local" or program(launcher):
+        return None
+    return f"the launcher {launcher} is not installed"
+
+
+def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
+    """Why this backend or machine cannot honour the trial, as one clause; None when it can."""
+    row = entry(trial.backend)
+    if row.max_replicas is not None and trial.replicas > row.max_replicas:
+        return f"{trial.backend} runs at most {row.max_replicas} replica"
+    if row.local_replicas and num_hosts > 1:
+        return f"{trial.backend} keeps all replicas in one process and cannot span {num_hosts} hosts"
+    if trial.launcher in ("torchrun", "local") and num_hosts > 1:
+        return f"the launcher {trial.launcher} starts ranks on this host only, not on {num_hosts}"
+    for setting, given, allowed in (
+        ("launcher", trial.launcher, row.launchers),
+        ("compute precision", trial.compute, row.compute),
+        ("wire precision", trial.wire, row.wire),
+        ("all-reduce", trial.allreduce, row.allreduce),
+    ):
+        if given not in allowed:
+            return f"{trial.backend} cannot select {setting} {given}; it has {', '.join(allowed)}"
+    for option in trial.options:
+        if option not in row.options:
+            return f"{trial.backend} has no option {option!r}"
+    return why_not_installed(trial.backend) or why_no_launcher(trial.launcher)

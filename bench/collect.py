@@ -1,0 +1,295 @@
+"""From what the ranks left on disk to a Repeat, and from the repeats to result.json and windows.parquet.
+
+Both are derived: `assemble` may be called again at any time and gives the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from bench import catalog, gates, journal
+from bench.errors import TrialError, UserError
+from bench.launch.execute import Ended
+from bench.records import (
+    SCHEMA,
+    Assignment,
+    DataDigest,
+    Facts,
+    GateOutcome,
+    Line,
+    Plan,
+    RankInfo,
+    Repeat,
+    Result,
+    SetupTimes,
+    StepLosses,
+    Trial,
+    TrialResult,
+    Weights,
+    Window,
+)
+
+Some = TypeVar("Some")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half; survives a crash of the machine right after."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    with staged.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    staged.replace(path)
+
+
+# ---- one launch ---------------------------------------------------------------------------------------------
+
+
+def collect(folder: Path, assignment: Assignment, command: Sequence[str], started_utc: str, ended: Ended) -> Repeat:
+    """Reads all ranks of one launch. Never raises for what a rank did: the reason becomes the Repeat's `error`."""
+    shared: dict[str, Any] = {
+        "trial_id": assignment.trial_id,
+        "repeat": assignment.repeat,
+        "started_utc": started_utc,
+        "wall_ns": ended.wall_ns,
+        "command": list(command),
+    }
+    try:
+        lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
+        reason = _why_unfinished(folder, lines, ended)
+        if reason is None:
+            return _whole(assignment, lines, shared)
+    except TrialError as error:
+        reason = str(error)
+    return Repeat(
+        **shared, error=reason, gates=[], losses=[], facts=[], setup=[], hosts=[], data_samples=None, data_digest=None
+    )
+
+
+def failed(assignment: Assignment, command: Sequence[str], started_utc: str, reason: str) -> Repeat:
+    """The Repeat of a launch that could not even be started."""
+    return Repeat(
+        trial_id=assignment.trial_id, repeat=assignment.repeat, started_utc=started_utc, wall_ns=0,
+        command=list(command), error=reason, gates=[], losses=[], facts=[], setup=[], hosts=[],
+        data_samples=None, data_digest=None,
+    )  # fmt: skip
+
+
+def _whole(assignment: Assignment, lines: list[list[Line]], shared: dict[str, Any]) -> Repeat:
+    reports = [_report(rank, of_rank) for rank, of_rank in enumerate(lines)]
+    _check_windows(assignment.trial, reports)
+    outcomes = gates.of_launch(assignment.trial, reports)
+    digest = sum(report.data.digest for report in reports) % 2**64
+    return Repeat(
+        **shared,
+        error=gates.first_failure(outcomes),
+        gates=outcomes,
+        losses=gates.step_losses(reports),
+        facts=[report.facts for report in reports],
+        setup=[_only(of_rank, SetupTimes) for of_rank in lines],
+        hosts=[_only(of_rank, RankInfo).host for of_rank in lines],
+        data_samples=sum(report.data.samples for report in reports),
+        data_digest=f"{digest:016x}",
+    )
+
+
+def _report(rank: int, lines: list[Line]) -> gates.RankReport:
+    return gates.RankReport(
+        rank=rank,
+        windows=[line for line in lines if isinstance(line, Window)],
+        losses=[line for line in lines if isinstance(line, StepLosses)],
+        data=_only(lines, DataDigest),
+        weights=_only(lines, Weights),
+        facts=_only(lines, Facts),
+    )
+
+
+def _only(lines: list[Line], kind: type[Some]) -> Some:
+    found = [line for line in lines if isinstance(line, kind)]
+    if len(found) != 1:
+        raise TrialError(f"a rank wrote {len(found)} {kind.__name__} records, expected one")
+    return found[0]
+
+
+def _check_windows(trial: Trial, reports: Sequence[gates.RankReport]) -> None:
+    """Every rank measured the same windows; a window that one rank lacks has no pace."""
+    expected = 1 + trial.timing.warmup_windows + trial.timing.windows
+    for report in reports:
+        if [window.index for window in report.windows] != list(range(expected)):
+            raise TrialError(f"rank {report.rank} has {len(report.windows)} windows of {expected}")
+
+
+def _why_unfinished(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
+    """The sentence of the row: the first rank's own words, else the silent rank and where it was. None when whole."""
+    errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
+    own = [error for error in errors if not _is_consequence(error.sentence)] or errors
+    if own:
+        log = folder / f"log-{own[0].rank}.txt"
+        return f"rank {own[0].rank} failed in {own[0].phase}: {own[0].sentence} (log: {log})"
+    silent = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
+    never = [rank for rank in silent if not lines[rank]]
+    if len(never) == len(lines):
+        how = ended.verdict or f"the launcher ended with exit status {ended.returncode}"
+        return f"no rank started: {how}: {_last_line(folder / 'launcher.txt')} (log: {folder / 'launcher.txt'})"
+    if never:
+        return f"rank {never[0]} never started (log: {folder / 'launcher.txt'})"
+    if silent:
+        # Of several that stopped, the one that wrote least recently died first; the others waited for it.
+        first = min(silent, key=lambda rank: (folder / f"rank-{rank}.jsonl").stat().st_mtime_ns)
+        how = f"; {ended.verdict}" if ended.verdict else ""
+        phase = journal.last_phase(lines[first])
+        return f"rank {first} died in {phase} without a word{how} (log: {folder / f'log-{first}.txt'})"
+    if ended.returncode or ended.verdict:
+        return f"all ranks finished, but the launcher: {ended.verdict or f'exit status {ended.returncode}'}"
+    return None
+
+
+def _is_consequence(sentence: str) -> bool:
+    """What a rank says when another one went away first; that other rank's own words matter more."""
+    words = (
+        "connection closed",
+        "connection reset",
+        "another rank has gone",
+        "horovod has been shut down",
+        "broken pipe",
+    )
+    return any(word in sentence.lower() for word in words)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        text = path.read_bytes()[-10_000:].decode("utf-8", "replace")
+    except OSError:
+        return "it printed nothing"
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    return said[-1][:500] if said else "it printed nothing"
+
+
+# ---- the whole run ------------------------------------------------------------------------------------------
+
+
+def read_plan(run_folder: Path) -> Plan:
+    """The plan of a run. Raises UserError where there is none, or one of another schema."""
+    path = run_folder / "plan.json"
+    if not run_folder.is_dir():
+        raise UserError(f"{run_folder}: no such run folder")
+    if not path.is_file():
+        raise UserError(f"{run_folder}: no plan.json; this is not a run folder")
+    try:
+        schema = msgspec.json.decode(path.read_bytes(), type=dict).get("schema")
+        if schema != SCHEMA:
+            raise UserError(f"{path}: schema {schema}, this paceline reads {SCHEMA}; use the paceline that wrote it")
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+
+
+def read_repeat(run_folder: Path, trial_id: str, repeat: int) -> Repeat | None:
+    """A finished launch, None where it has not been made (or was cut off before it was written)."""
+    path = run_folder / trial_id / str(repeat) / "repeat.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Repeat)
+    except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def assemble(run_folder: Path) -> Result:
+    """Writes windows.parquet and result.json from the plan and every finished repeat; returns the Result."""
+    plan = read_plan(run_folder)
+    trials = [_trial_result(run_folder, plan, trial) for trial in plan.trials]
+    outcomes = gates.between(trials)
+    trials = [_withheld(result, outcomes) for result in trials]
+    trials += [_not_selectable(trial, reason) for trial, reason in plan.rejected]
+    windows = _windows_table(run_folder, trials)
+    write_atomically(run_folder / "windows.parquet", windows)
+    result = Result(
+        study=plan.study,
+        study_yaml=plan.study_yaml,
+        quick=plan.quick,
+        created_utc=plan.created_utc,
+        environment=plan.environment,
+        order=plan.order,
+        trials=trials,
+        gates=outcomes,
+        windows_sha256=hashlib.sha256(windows).hexdigest(),
+    )
+    write_atomically(run_folder / "result.json", msgspec.json.encode(result))
+    return result
+
+
+def _trial_result(run_folder: Path, plan: Plan, trial: Trial) -> TrialResult:
+    numbers = sorted(repeat for trial_id, repeat in plan.order if trial_id == trial.id)
+    repeats = [found for number in numbers if (found := read_repeat(run_folder, trial.id, number))]
+    errors = [f"repeat {repeat.repeat}: {repeat.error}" for repeat in repeats if repeat.error]
+    missing = len(numbers) - len(repeats)
+    if missing:
+        errors.append(f"{missing} of {len(numbers)} launches not made yet; `paceline run --resume` makes them")
+    return TrialResult(
+        trial=trial,
+        trial_id=trial.id,
+        mode=_mode(trial),
+        framework=catalog.entry(trial.backend).framework,
+        status="failed" if errors else "ok",
+        reason=errors[0] if errors else None,
+        repeats=repeats,
+    )
+
+
+def _withheld(result: TrialResult, outcomes: Sequence[GateOutcome]) -> TrialResult:
+    reason = gates.first_failure([outcome for outcome in outcomes if outcome.trial_id == result.trial_id])
+    return msgspec.structs.replace(result, status="failed", reason=reason) if reason else result
+
+
+def _not_selectable(trial: Trial, reason: str) -> TrialResult:
+    row = catalog.entries().get(trial.backend)
+    return TrialResult(
+        trial=trial,
+        trial_id=trial.id,
+        mode=_mode(trial),
+        framework=row.framework if row else "unknown",
+        status="not_selectable",
+        reason=reason,
+        repeats=[],
+    )
+
+
+def _mode(trial: Trial) -> Literal["bare", "solo", "full"]:
+    row = catalog.entry(trial.backend)
+    if row.max_replicas == 1:
+        return "bare"
+    return "solo" if trial.replicas == 1 else "full"
+
+
+def _windows_table(run_folder: Path, trials: Sequence[TrialResult]) -> bytes:
+    """All windows of all whole repeats, one row per rank and window, as Parquet."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, list[Any]] = {name: [] for name in ("trial_id", "repeat", "rank", *Window.__struct_fields__)}
+    for result in trials:
+        for repeat in result.repeats:
+            if repeat.error is None:
+                _add_windows(columns, run_folder, repeat)
+    kinds = {"trial_id": pa.string(), "warmup": pa.bool_(), "exchange": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in columns])
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _add_windows(columns: dict[str, list[Any]], run_folder: Path, repeat: Repeat) -> None:
+    folder = run_folder / repeat.trial_id / str(repeat.repeat)
+    for rank in range(len(repeat.facts)):
+        for line in journal.read(folder, rank):
+            if isinstance(line, Window):
+                columns["trial_id"].append(repeat.trial_id)
+                columns["repeat"].append(repeat.repeat)
+                columns["rank"].append(rank)
+                for name in Window.__struct_fields__:
+                    columns[name].append(getattr(line, name))

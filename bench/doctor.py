@@ -1,0 +1,93 @@
+"""What works on this machine, found out by trying: each backend is imported in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import catalog
+
+IMPORT_DEADLINE_S = 120
+STAMP = Path(sys.prefix) / ".paceline"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: `problem` None means it works. `detail` is for people."""
+
+    name: str
+    problem: str | None
+    detail: str
+
+
+def backends() -> list[Finding]:
+    """Every backend, imported for real; a broken installation shows its own last line."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(_backend, catalog.entries()))
+
+
+def _backend(name: str) -> Finding:
+    row = catalog.entry(name)
+    versions = ", ".join(f"{package} {found}" for package in row.requires if (found := catalog.version(package)))
+    detail = (
+        f"{versions or 'no framework'}; compute {'/'.join(row.compute)}, wire {'/'.join(row.wire)}, "
+        f"all-reduce {'/'.join(row.allreduce)}; launchers {', '.join(row.launchers)}"
+    )
+    return Finding(name, catalog.why_not_installed(name) or _why_not_importable(name), detail)
+
+
+def _why_not_importable(name: str) -> str | None:
+    """The last line of the traceback, None when the import succeeds."""
+    program = f"from bench.worker import load_backend; load_backend({name!r})"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"did not import within {IMPORT_DEADLINE_S} s"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return said[-1] if said else f"importing it ended with status {done.returncode}"
+
+
+def launchers() -> list[Finding]:
+    """Where each launcher was found; Horovod's own list of controllers for horovodrun."""
+    findings = [Finding("local", None, "built in, one host")]
+    for name in ("horovodrun", "torchrun", "mpirun"):
+        path = catalog.program(name)
+        detail = path or ""
+        if name == "horovodrun" and path:
+            detail += f"; controllers: {', '.join(_controllers(path)) or 'none'}"
+        findings.append(Finding(name, None if path else "not installed", detail))
+    return findings
+
+
+def _controllers(horovodrun: str) -> list[str]:
+    """Gloo and MPI, as far as Horovod says that it was built with them."""
+    try:
+        done = subprocess.run(
+            [horovodrun, "--check-build"], capture_output=True, text=True, timeout=IMPORT_DEADLINE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    section = done.stdout.partition("Available Controllers:")[2].partition("Available Tensor")[0]
+    return [line.split("]")[1].strip() for line in section.splitlines() if "[X]" in line]
+
+
+def set_up_problems() -> dict[str, str]:
+    """What the set-up could not install here, and why, as it noted in the environment."""
+    try:
+        noted = json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+    missing = noted.get("missing", {}) if isinstance(noted, dict) else {}
+    return {str(name): str(reason) for name, reason in missing.items()}

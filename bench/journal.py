@@ -1,0 +1,102 @@
+"""rank-N.jsonl: one record a line, appended as it happens. Written by a rank, read by the parent, also half way."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from bench.errors import TrialError
+from bench.records import SCHEMA, Line, Phase, RankInfo, Record
+
+_DECODER = msgspec.json.Decoder(Line)
+
+
+class RankError(Record, frozen=True, kw_only=True):
+    """`rank-N.error`: the sentence for the row, and the traceback for the curious."""
+
+    rank: int
+    phase: str
+    sentence: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException, rank: int, phase: str) -> RankError:
+        """The sentence is a TrialError's own, else type and first line of the message."""
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        sentence = first if isinstance(error, TrialError) else f"{type(error).__name__}: {first}"
+        return cls(rank=rank, phase=phase, sentence=sentence[:2_000], traceback=traceback.format_exc()[-50_000:])
+
+
+class Journal:
+    """Appends; every line is one write, so a reader sees whole lines but for the last of a killed rank."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder, self._rank = folder, rank
+        self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.phase = "start"
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def write(self, line: Line) -> None:
+        """Appends one record and remembers the phase it announces."""
+        if isinstance(line, Phase):
+            self.phase = line.name
+        os.write(self._descriptor, msgspec.json.encode(line) + b"\n")
+
+    def fail(self, error: RankError) -> None:
+        """Leaves the reason beside the journal."""
+        (self._folder / f"rank-{self._rank}.error").write_bytes(msgspec.json.encode(error))
+
+
+def decode_line(text: bytes) -> Line:
+    """One line as a record. Raises TrialError for half a line or anything else."""
+    try:
+        line: Line = _DECODER.decode(text)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise TrialError(str(error)) from None
+    return line
+
+
+def read(folder: Path, rank: int) -> list[Line]:
+    """All whole lines of one rank, [] where it never wrote. A last line without its end is a killed rank's: dropped.
+
+    Raises TrialError for a line that is not a record, or a file of another schema.
+    """
+    path = folder / f"rank-{rank}.jsonl"
+    if not path.exists():
+        return []
+    lines: list[Line] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            lines.append(decode_line(text))
+        except TrialError as error:
+            raise TrialError(f"{path.name} line {number} is damaged: {error}") from None
+        first = lines[0]
+        if isinstance(first, RankInfo) and first.schema != SCHEMA:
+            raise TrialError(f"{path.name} has schema {first.schema}, this paceline reads {SCHEMA}")
+    return lines
+
+
+def read_error(folder: Path, rank: int) -> RankError | None:
+    """What the rank said when it failed, None where it said nothing (killed, or well)."""
+    path = folder / f"rank-{rank}.error"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RankError)
+    except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def last_phase(lines: list[Line]) -> str | None:
+    """The phase a rank was in when it wrote last, None where it never started."""
+    phases = [line.name for line in lines if isinstance(line, Phase)]
+    return phases[-1] if phases else None

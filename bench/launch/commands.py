@@ -1,0 +1,169 @@
+"""Trial to command lines: pure functions, tested without a cluster. `paceline plan` prints exactly what they return."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import catalog
+from bench.errors import UserError
+from bench.records import Trial
+
+# What ranks inherit. Launchers put the environment on command lines that every user of a host can read, so it
+# is an allow-list, and a name that sounds like a secret is never on it.
+INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "CUDA_HOME")
+INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GLOO_", "OMPI_MCA_", "UCX_", "OPENBLAS_")
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY($|_)", re.IGNORECASE)
+# A rank's place belongs to its own launcher: an outer one's must not leak in.
+PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)")
+HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One process to start. `environment` is complete, nothing is inherited beyond it."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where to start: `hosts` as (name, slots), empty for this machine alone. The rest is passed to the launcher."""
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    network_interface: str | None = None
+    mpi: bool = False
+    ssh_port: int | None = None
+    ssh_identity_file: str | None = None
+    programs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spans_hosts(self) -> bool:
+        return len(self.hosts) > 1
+
+
+def parse_hosts(text: str, where: str = "-H") -> tuple[tuple[str, int], ...]:
+    """`h1:2,h2` to (("h1", 2), ("h2", 1)). Raises UserError for anything that is not a host name and a count."""
+    hosts: list[tuple[str, int]] = []
+    for part in (piece.strip() for piece in text.split(",")):
+        name, _, slots = part.partition(":")
+        if not HOST.fullmatch(name):
+            raise UserError(f"{where}: {part!r} is no host name; expected host:slots,host:slots")
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", slots or "1"):
+            raise UserError(f"{where}: {part!r} has no valid number of slots; expected host:slots, slots from 1")
+        if name in dict(hosts):
+            raise UserError(f"{where}: the host {name} is given twice")
+        hosts.append((name, int(slots or 1)))
+    return tuple(hosts)
+
+
+def parse_hostfile(path: Path) -> tuple[tuple[str, int], ...]:
+    """Lines of `host slots=N` as horovodrun and mpirun read them; # begins a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable host file ({error})") from None
+    parts: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        slots = words[1].removeprefix("slots=") if len(words) == 2 and words[1].startswith("slots=") else "1"
+        if len(words) > 2 or (len(words) == 2 and not words[1].startswith("slots=")):
+            raise UserError(f"{path}:{number}: expected `host slots=N`, got {line.strip()!r}")
+        parts.append(parse_hosts(f"{words[0]}:{slots}", f"{path}:{number}")[0][0] + f":{slots}")
+    if not parts:
+        raise UserError(f"{path}: no host in this host file")
+    return parse_hosts(",".join(parts), str(path))
+
+
+def ranks(trial: Trial) -> tuple[int, int]:
+    """(ranks, local replicas): a backend that keeps all replicas in one process is one rank."""
+    return (1, trial.replicas) if catalog.entry(trial.backend).local_replicas else (trial.replicas, 1)
+
+
+def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The ranks' whole environment: the allow-list, explicit thread counts, and silence from the frameworks."""
+    passed = {
+        name: value
+        for name, value in inherited.items()
+        if (name in INHERITED or name.startswith(INHERITED_PREFIXES))
+        and not SECRET.search(name)
+        and not PLACES.match(name)
+    }
+    threads = str(trial.threads_per_replica * ranks(trial)[1])
+    return passed | {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def commands(trial: Trial, folder: Path, python: str, cluster: Cluster, inherited: Mapping[str, str]) -> list[Command]:
+    """What starts all ranks of `trial`; each rank is told nothing but `folder`."""
+    worker = (python, "-P", "-m", "bench.worker", str(folder))
+    count, _ = ranks(trial)
+    variables = environment(trial, inherited)
+    if trial.launcher == "local":
+        return [
+            Command(
+                worker,
+                variables
+                | {
+                    "PACELINE_RANK": str(rank),
+                    "PACELINE_SIZE": str(count),
+                    "PACELINE_LOCAL_RANK": str(rank),
+                    "PACELINE_LOCAL_SIZE": str(count),
+                },
+            )
+            for rank in range(count)
+        ]
+    prefix = {"horovodrun": _horovodrun, "torchrun": _torchrun, "mpirun": _mpirun}[trial.launcher]
+    return [Command((*prefix(count, cluster, variables), *worker), variables)]
+
+
+def _horovodrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
+    argv = [_program("horovodrun", cluster), "-np", str(count), "--mpi" if cluster.mpi else "--gloo"]
+    argv += ["-H", _hosts(cluster, count)]
+    if cluster.network_interface is not None:
+        argv += ["--network-interfaces", cluster.network_interface]
+    if cluster.ssh_port is not None:
+        argv += ["--ssh-port", str(cluster.ssh_port)]
+    if cluster.ssh_identity_file is not None:
+        argv += ["--ssh-identity-file", cluster.ssh_identity_file]
+    return tuple(argv)
+
+
+def _mpirun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Open MPI. Ranks are not bound to cores, as under the other launchers: threads decide, and they are recorded."""
+    argv = [_program("mpirun", cluster), "-np", str(count), "--bind-to", "none", "--oversubscribe"]
+    argv += ["-H", _hosts(cluster, count)]
+    if getpass.getuser() == "root":
+        argv.append("--allow-run-as-root")
+    if cluster.network_interface is not None:
+        argv += ["--mca", "btl_tcp_if_include", cluster.network_interface]
+        argv += ["--mca", "oob_tcp_if_include", cluster.network_interface]
+    for name in sorted(variables) if cluster.spans_hosts else []:
+        argv += ["-x", name]
+    return tuple(argv)
+
+
+def _torchrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
+    argv = [_program("torchrun", cluster), "--nnodes", "1", "--nproc-per-node", str(count)]
+    return (*argv, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--no-python")
+
+
+def _hosts(cluster: Cluster, count: int) -> str:
+    return ",".join(f"{name}:{slots}" for name, slots in cluster.hosts or (("localhost", count),))
+
+
+def _program(name: str, cluster: Cluster) -> str:
+    return cluster.programs.get(name) or catalog.program(name) or name

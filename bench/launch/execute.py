@@ -1,0 +1,158 @@
+"""Starts the processes of one launch, watches them, and leaves none behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from bench import journal, lease
+from bench.errors import TrialError
+from bench.launch.commands import Command
+from bench.records import Phase, RankInfo
+
+POLL_S = 0.1
+INSPECT_S = 1.0
+GRACE_S = 8.0  # between a rank's failure and ending the others by force: the launcher may still do it better
+TERMINATE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a launch ended: `returncode` of its first process that failed, else 0; `verdict` if we had to end it."""
+
+    returncode: int
+    verdict: str | None
+    wall_ns: int
+
+
+def execute(
+    commands: Sequence[Command],
+    folder: Path,
+    ranks: int,
+    timeout_s: float,
+    lease_file: Path,
+    tick: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Runs `commands` to their end in `folder`; their own output goes to launcher.txt there. Calls `tick` each second.
+
+    Sleeps between looks, so that the parent takes no core from the ranks. Whatever happens (also KeyboardInterrupt),
+    no process is left. Raises TrialError when a command cannot be started.
+    """
+    started = time.perf_counter_ns()
+    processes: list[subprocess.Popen[bytes]] = []
+    with (folder / "launcher.txt").open("wb") as log:
+        try:
+            for command in commands:
+                processes.append(_start(command, folder, log))
+            verdict = _watch(processes, folder, ranks, timeout_s, lease_file, tick)
+        finally:
+            _end(processes, folder, ranks)
+    failed = [process.returncode for process in processes if process.returncode]
+    return Ended(failed[0] if failed else 0, verdict, time.perf_counter_ns() - started)
+
+
+def _start(command: Command, folder: Path, log: BinaryIO) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            cwd=folder,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise TrialError(f"could not start {command.argv[0]}: {error.strerror}") from None
+
+
+def _watch(
+    processes: Sequence[subprocess.Popen[bytes]],
+    folder: Path,
+    ranks: int,
+    timeout_s: float,
+    lease_file: Path,
+    tick: Callable[[], None],
+) -> str | None:
+    """Returns when all have ended (None), or with the sentence why they must be ended."""
+    began = inspected = renewed = time.monotonic()
+    trouble: tuple[float, str] | None = None
+    lease.renew(lease_file)
+    while any(process.poll() is None for process in processes):
+        time.sleep(POLL_S)
+        now = time.monotonic()
+        if now - renewed >= lease.RENEW_S:
+            lease.renew(lease_file)
+            renewed = now
+        if now - began > timeout_s:
+            return f"not finished within {timeout_s:g} s"
+        if now - inspected < INSPECT_S:
+            continue
+        inspected = now
+        tick()
+        found = _trouble(folder, ranks)
+        trouble = (trouble or (now, found)) if found else None
+        if trouble and now - trouble[0] > GRACE_S:
+            return trouble[1]
+    return None
+
+
+def _trouble(folder: Path, ranks: int) -> str | None:
+    """A rank that said it failed, or whose process is gone from this host without a last word."""
+    for rank in range(ranks):
+        if (folder / f"rank-{rank}.error").exists():
+            return f"rank {rank} failed and the others did not end"
+        pid = _rank_pid(folder, rank)
+        if pid is not None and not psutil.pid_exists(pid) and not _has_ended(folder, rank):
+            return f"rank {rank} is gone and the others did not end"
+    return None
+
+
+def _rank_pid(folder: Path, rank: int) -> int | None:
+    """Process id of a rank on this host, None where it has not started or runs elsewhere."""
+    try:
+        with (folder / f"rank-{rank}.jsonl").open("rb") as lines:
+            info = journal.decode_line(lines.readline())
+    except (OSError, TrialError):
+        return None
+    return info.pid if isinstance(info, RankInfo) and info.host == socket.gethostname() else None
+
+
+def _has_ended(folder: Path, rank: int) -> bool:
+    with suppress(TrialError):
+        lines = journal.read(folder, rank)
+        return bool(lines) and isinstance(lines[-1], Phase) and lines[-1].name == "end"
+    return False
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]], folder: Path, ranks: int) -> None:
+    """Ends the launchers, all their descendants, and every rank of this host that outlived its launcher."""
+    family: dict[int, psutil.Process] = {}
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(process.pid)
+            family |= {member.pid: member for member in (parent, *parent.children(recursive=True))}
+    for rank in range(ranks):
+        pid = _rank_pid(folder, rank)
+        with suppress(psutil.NoSuchProcess):
+            if pid is not None and str(folder) in psutil.Process(pid).cmdline():
+                family[pid] = psutil.Process(pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for member in family.values():
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
+        _, alive = psutil.wait_procs(family.values(), timeout=TERMINATE_S)
+        family = {member.pid: member for member in alive}
+        if not family:
+            break
+    for process in processes:
+        process.wait()

@@ -1,0 +1,157 @@
+"""The program on one screen: study -> trials -> launch -> collect -> result."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench import collect, environment, lease
+from bench.errors import TrialError, UserError
+from bench.launch import commands as launch
+from bench.launch.commands import Cluster
+from bench.launch.execute import execute
+from bench.records import Assignment, Plan, Repeat, Result, Timing, Trial
+from bench.study import Study
+
+QUICK_TIMING = Timing(warmup_windows=1, windows=3, steps_per_window=3)
+
+
+class Observer:
+    """Told what happens, in order; does nothing. The command line shows progress by overriding."""
+
+    def preparing(self, sentence: str) -> None: ...
+
+    def launching(self, number: int, total: int, trial: Trial, repeat: int, folder: Path) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def launched(self, trial: Trial, repeat: Repeat) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the ranks load: tokenised data and initial weights."""
+
+    data: Path
+    checkpoint: Path
+
+
+def plan(study: Study, quick: bool, now: datetime) -> Plan:
+    """Decides what will be launched and in which order: in every round each trial once, in seeded random order."""
+    trials = [msgspec.structs.replace(trial, timing=QUICK_TIMING) for trial in study.trials] if quick else study.trials
+    shuffler = random.Random(study.header.seed)
+    order: list[tuple[str, int]] = []
+    for repeat in range(1 if quick else study.header.repeats):
+        ids = [trial.id for trial in trials]
+        shuffler.shuffle(ids)
+        order += [(trial_id, repeat) for trial_id in ids]
+    return Plan(
+        study=study.header.name,
+        study_yaml=study.yaml,
+        quick=quick,
+        created_utc=now.isoformat(timespec="seconds"),
+        environment=environment.capture(os.environ),
+        trials=trials,
+        rejected=[(rejected.trial, rejected.reason) for rejected in study.rejected],
+        order=order,
+        timeout_s=study.header.timeout_s,
+        rendezvous_port=study.header.rendezvous_port,
+        notes=study.notes,
+    )
+
+
+def begin(study: Study, runs: Path, quick: bool, observer: Observer) -> Path:
+    """Prepares all data and weights, then makes the run folder with its plan. Raises UserError before any launch."""
+    if not study.trials:
+        reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
+        raise UserError(f"no trial of the study {study.header.name!r} can run here: {reasons}")
+    for trial in study.trials:
+        prepare(trial, runs, observer)
+    now = datetime.now(UTC)
+    folder = _new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
+    collect.write_atomically(folder / "study.yaml", study.yaml.encode())
+    collect.write_atomically(folder / "plan.json", msgspec.json.encode(plan(study, quick, now)))
+    return folder
+
+
+def proceed(folder: Path, cluster: Cluster, observer: Observer) -> Result:
+    """Makes every launch of the plan that has no sound repeat yet, then assembles the result."""
+    planned = collect.read_plan(folder)
+    trials = {trial.id: trial for trial in planned.trials}
+    for number, (trial_id, repeat) in enumerate(planned.order, start=1):
+        found = collect.read_repeat(folder, trial_id, repeat)
+        if found is not None and found.error is None:
+            continue
+        trial = trials[trial_id]
+        target = _fresh_folder(folder / trial_id / str(repeat))
+        observer.launching(number, len(planned.order), trial, repeat, target)
+        made = _launch(trial, repeat, target, planned, cluster, observer)
+        collect.write_atomically(target / "repeat.json", msgspec.json.encode(made))
+        observer.launched(trial, made)
+    return collect.assemble(folder)
+
+
+def prepare(trial: Trial, runs: Path, observer: Observer) -> Prepared:
+    """Tokenised corpus and initial checkpoint below `runs`/.cache, made once. Raises UserError for unusable input."""
+    from bench.workload import checkpoint, corpus
+
+    cache = runs / ".cache"
+    prepared = corpus.prepare(trial.workload, cache, observer.preparing)
+    return Prepared(prepared.folder, checkpoint.prepare(trial.workload, prepared.labels, cache))
+
+
+def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Cluster, observer: Observer) -> Repeat:
+    """One fresh launch of all ranks of `trial`, to its end, whatever that is."""
+    prepared = prepare(trial, folder.parents[2], observer)
+    ranks, local_replicas = launch.ranks(trial)
+    lease_file = folder / "lease"
+    assignment = Assignment(
+        trial=trial,
+        trial_id=trial.id,
+        repeat=repeat,
+        ranks=ranks,
+        local_replicas=local_replicas,
+        data=str(prepared.data),
+        checkpoint=str(prepared.checkpoint),
+        lease=str(lease_file),
+        network_interface=cluster.network_interface,
+        rendezvous_port=planned.rendezvous_port,
+    )
+    collect.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
+    lease.renew(lease_file)
+    to_start = launch.commands(trial, folder, sys.executable, cluster, os.environ)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        ended = execute(to_start, folder, ranks, planned.timeout_s, lease_file, observer.tick)
+    except TrialError as error:
+        return collect.failed(assignment, to_start[0].argv, started, str(error))
+    return collect.collect(folder, assignment, to_start[0].argv, started, ended)
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    """A folder of that name, or with -2, -3, ... when two runs begin in the same second. Private to its owner."""
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = runs / f"{name}{suffix}"
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+        return folder
+    raise UserError(f"{runs}: too many runs called {name}")
+
+
+def _fresh_folder(folder: Path) -> Path:
+    """An empty folder for a launch; what a cut-off or failed attempt left is kept aside, never read as a result."""
+    if folder.exists():
+        attempt = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.attempt-{n}").exists())
+        folder.rename(folder.with_name(f"{folder.name}.attempt-{attempt}"))
+    folder.mkdir(parents=True, mode=0o700)
+    return folder

@@ -1,0 +1,75 @@
+"""Checks keys and values of a study against the records, so that the error names the line, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from bench.records import Record
+from bench.yaml_source import Source, suggestion
+
+KeyPath = tuple[str, ...]
+
+
+def check_tree(source: Source, tree: Mapping[str, Any], record: type[Record], also: Iterable[str]) -> None:
+    """Every key and value below the top level of `tree`. `also` are further keys that a typo may have meant.
+
+    Raises UserError with file and line.
+    """
+    for key, value in _leaves(tree, (), record):
+        check_value(source, key, value, record, key, also)
+
+
+def check_value(
+    source: Source, path: KeyPath, value: Any, record: type[Record], at: KeyPath, also: Iterable[str] = ()
+) -> None:
+    """One value for the key `path` of `record`, written at `at` in the file. Raises UserError with file and line."""
+    kind = _field_type(source, path, record, at, also)
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        name = ".".join(path)
+        raise source.error(at, f"{name} is {value!r}; {_expected(kind, value, error)}") from None
+
+
+def _leaves(tree: Mapping[str, Any], above: KeyPath, kind: Any) -> Iterable[tuple[KeyPath, Any]]:
+    """Paths and values, descending wherever the record has a section of that name."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in tree.items():
+        if isinstance(value, dict) and _is_record(fields.get(key)):
+            yield from _leaves(value, (*above, key), fields[key])
+        else:
+            yield (*above, key), value
+
+
+def _field_type(source: Source, path: KeyPath, record: Any, at: KeyPath, also: Iterable[str]) -> Any:
+    """Type of the field at `path`; a mapping's keys are free, so below one the mapping's value type answers."""
+    kind = record
+    for depth, key in enumerate(path):
+        above = ".".join(path[:depth])
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+            continue
+        if not _is_record(kind):
+            raise source.error(at, f"{above} holds one value, it has no key {key!r}")
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        if key not in fields:
+            known = [*fields, *(() if above else also)]
+            raise source.error(at, f"{above or 'a study'} has no key {key!r}{suggestion(key, known)}")
+        kind = fields[key]
+    return kind
+
+
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _expected(kind: Any, value: Any, error: msgspec.ValidationError) -> str:
+    """The allowed words of a choice, else msgspec's own sentence about type and range."""
+    choices = [choice for part in (kind, *get_args(kind)) if get_origin(part) is Literal for choice in get_args(part)]
+    if not choices:
+        return str(error).replace("Expected", "expected").replace("`", "")
+    meant = suggestion(str(value), choices)
+    return f"allowed are {', '.join(choices)}" + (meant if "did you mean" in meant else "")

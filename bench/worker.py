@@ -1,0 +1,221 @@
+"""One rank: `python -P -m bench.worker FOLDER`. Owns the measured loop; the only reader of a clock around steps.
+
+FOLDER holds trial.json. The rank appends to rank-N.jsonl as it goes, so that whatever kills it, what it had
+measured is there; its output goes to log-N.txt; its failure to rank-N.error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from bench import catalog, lease
+from bench.collectors import resources
+from bench.errors import TrialError
+from bench.journal import Journal, RankError
+from bench.launch.world import find_world
+from bench.protocols import Array, Backend, Batch, World
+from bench.records import (
+    Assignment,
+    DataDigest,
+    Phase,
+    RankInfo,
+    SetupTimes,
+    StepLosses,
+    TensorDigest,
+    Weights,
+    Window,
+)
+from bench.workload.batches import Batches
+
+Clock = Callable[[], int]
+PhaseName = Literal["start", "build", "warmup", "windows", "finish", "stop", "end"]
+STOP_DEADLINE_S = 10.0
+
+
+def main(folder: Path) -> int:
+    """Runs this rank to the end. 0, or 1 with rank-N.error written."""
+    assignment = msgspec.json.decode((folder / "trial.json").read_bytes(), type=Assignment)
+    world = find_world(assignment, folder, os.environ)
+    _redirect_output(folder / f"log-{world.rank}.txt")
+    if assignment.lease is not None:
+        lease.watch(Path(assignment.lease))
+    with Journal(folder, world.rank) as journal:
+        journal.write(RankInfo(rank=world.rank, host=socket.gethostname(), pid=os.getpid(), launcher=world.launcher))
+        backend: Backend | None = None
+        try:
+            # "start" covers the framework's import too: a user waits for it
+            journal.write(Phase(name="start", at_ns=time.perf_counter_ns()))
+            backend = load_backend(assignment.trial.backend)
+            run_rank(backend, assignment, world, journal)
+        except Exception as error:
+            journal.fail(RankError.of(error, world.rank, journal.phase))
+            traceback.print_exc()
+            _stop_or_leave(backend)
+            return 1
+    return 0
+
+
+def load_backend(name: str) -> Backend:
+    """The one place that imports a backend, and with it its framework."""
+    backend: Backend = importlib.import_module(catalog.entry(name).module).Backend()
+    return backend
+
+
+def run_rank(
+    backend: Backend, assignment: Assignment, world: World, journal: Journal, clock: Clock = time.perf_counter_ns
+) -> None:
+    """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins."""
+    trial, timing = assignment.trial, assignment.trial.timing
+    begun = clock()
+    backend.start(world)
+    started = clock()
+    journal.write(Phase(name="build", at_ns=started))
+    batches = Batches(
+        Path(assignment.data), trial.workload, world.rank * world.local_replicas, world.local_replicas, world.replicas
+    )
+    backend.build(trial, Path(assignment.checkpoint))
+    built = clock()
+    journal.write(Phase(name="warmup", at_ns=built))
+    measurement = Measurement(backend, batches, journal, clock)
+    first = measurement.window(steps=1, warmup=True)
+    journal.write(SetupTimes(start_ns=started - begun, build_ns=built - started, first_step_ns=first.duration_ns))
+    for _ in range(timing.warmup_windows):
+        measurement.window(timing.steps_per_window, warmup=True)
+    journal.write(Phase(name="windows", at_ns=clock()))
+    for _ in range(timing.windows):
+        measurement.window(timing.steps_per_window, warmup=False)
+    journal.write(Phase(name="finish", at_ns=clock()))
+    journal.write(measurement.digest())
+    journal.write(backend.facts())
+    journal.write(Weights(tensors=list(digests(backend))))
+    journal.write(Phase(name="stop", at_ns=clock()))
+    backend.stop()
+    journal.write(Phase(name="end", at_ns=clock()))
+
+
+class Measurement:
+    """The measured loop over one backend. Steps are numbered from 0 through all windows, warm-up included."""
+
+    def __init__(self, backend: Backend, batches: Batches, journal: Journal, clock: Clock) -> None:
+        self._backend, self._batches, self._journal, self._clock = backend, batches, journal, clock
+        self._index = self._step = self._samples = self._digest = 0
+
+    def window(self, steps: int, warmup: bool, exchange: bool = True) -> Window:
+        """Measures `steps` steps; writes the window and its losses. All but the steps lies outside the clock."""
+        before = resources.read()
+        batches, start_ns, duration_ns, input_wait_ns = self._run(steps, exchange)
+        after = resources.read()
+        window = Window(
+            index=self._index,
+            warmup=warmup,
+            exchange=exchange,
+            steps=steps,
+            samples=sum(batch.samples for batch in batches),
+            tokens_real=sum(batch.tokens_real for batch in batches),
+            tokens_padded=sum(batch.tokens_padded for batch in batches),
+            start_ns=start_ns,
+            duration_ns=duration_ns,
+            input_wait_ns=input_wait_ns,
+            cpu_ns=after.cpu_ns - before.cpu_ns,
+            rss_bytes=after.rss_bytes,
+            received_bytes=_difference(after.received_bytes, before.received_bytes),
+            sent_bytes=_difference(after.sent_bytes, before.sent_bytes),
+        )
+        self._journal.write(window)
+        self._journal.write(self._losses(batches))
+        self._samples += window.samples
+        self._digest = (self._digest + sum(self._batches.digest(batch) for batch in batches)) % 2**64
+        self._index += 1
+        return window
+
+    def _run(self, steps: int, exchange: bool) -> tuple[list[Batch], int, int, int]:
+        """[fence, barrier, clock, step x steps, fence, clock]. Between the two outer readings nothing else happens.
+
+        Returns the batches, start, duration and the part of it spent obtaining batches, in ns.
+        """
+        backend, obtain, clock = self._backend, self._batches.batch, self._clock
+        batches: list[Batch] = []
+        input_wait_ns = 0
+        backend.fence()
+        backend.barrier()
+        start_ns = clock()
+        for step in range(self._step, self._step + steps):
+            asked_ns = clock()
+            batch = obtain(step)
+            input_wait_ns += clock() - asked_ns
+            backend.step(batch, exchange)
+            batches.append(batch)
+        backend.fence()
+        duration_ns = clock() - start_ns
+        self._step += steps
+        return batches, start_ns, duration_ns, input_wait_ns
+
+    def _losses(self, batches: list[Batch]) -> StepLosses:
+        losses = self._backend.losses()
+        return StepLosses(
+            window=self._index,
+            heads=list(losses.heads),
+            numerators=losses.numerators.sum(axis=1).tolist(),
+            weights=losses.weights.sum(axis=1).tolist(),
+            global_weights=[[batch.global_weights[head] for head in losses.heads] for batch in batches],
+        )
+
+    def digest(self) -> DataDigest:
+        """What the rank was fed in all windows so far."""
+        return DataDigest(samples=self._samples, digest=self._digest)
+
+
+def digests(backend: Backend) -> Iterator[TensorDigest]:
+    """One fingerprint per weight tensor and local replica, as it is on the device now."""
+    for tensor in backend.tensors("weight"):
+        value: Array = np.ascontiguousarray(tensor.value)
+        content = hashlib.sha256(f"{value.dtype}{value.shape}".encode())
+        content.update(value.data)
+        norm = float(np.linalg.norm(value.astype(np.float64)))
+        yield TensorDigest(name=tensor.name, replica=tensor.replica, sha256=content.hexdigest(), norm=norm)
+
+
+def _difference(after: int | None, before: int | None) -> int | None:
+    return None if after is None or before is None else after - before
+
+
+def _redirect_output(log: Path) -> None:
+    """Everything this rank prints, its C++ libraries included, goes to its own file."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _stop_or_leave(backend: Backend | None) -> None:
+    """Stops the backend; a collective that waits for ranks which will never come must not keep this one alive."""
+    watchdog = threading.Timer(STOP_DEADLINE_S, os._exit, args=(1,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        if backend is not None:
+            backend.stop()
+    except Exception:
+        traceback.print_exc()
+    finally:
+        watchdog.cancel()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1])))
+    except TrialError as error:
+        sys.exit(f"paceline: {error}")

@@ -1,0 +1,115 @@
+"""Pre-training text: which files, and where a document ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+
+# A title of WikiText: one equals sign on each side; the sections below it have more.
+TITLE = re.compile(r"^[ \t]*=[ \t](?!=)[^\n]*[^=\n][ \t]=[ \t]*$", re.MULTILINE)
+BLANK_LINES = re.compile(r"\n[ \t]*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input and its documents, in order."""
+
+    name: str
+    documents: tuple[str, ...]
+
+
+def builtin_sources() -> list[Source]:
+    """The English text that every CPython carries: the help topics of its language reference, by name."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise UserError("workload.data is 'builtin', but this Python lacks pydoc_data: give a .txt file") from None
+    return [Source("builtin", tuple(topics[name] for name in sorted(topics)))]
+
+
+def input_files(data: str, suffixes: Sequence[str]) -> list[Path]:
+    """The files that `data` names, sorted: a file, a glob, or a folder of files with one of `suffixes`.
+
+    Raises UserError when there is none.
+    """
+    path = Path(data).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in suffixes and file.is_file())
+        if not files:
+            raise UserError(f"workload.data is {data!r}: the folder has no {' or '.join(suffixes)} file")
+        return files
+    if not any(sign in data for sign in "*?["):
+        raise UserError(f"workload.data is {data!r}: there is no such file; allowed are 'builtin', a path or a glob")
+    root = Path(path.anchor)
+    files = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+    if not files:
+        raise UserError(f"workload.data is {data!r}: the glob matches no file")
+    return files
+
+
+def read_text(path: Path) -> str:
+    """The content with `\\n` line ends and without a byte-order mark. Raises UserError unless it is UTF-8 text."""
+    content = read_bytes(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: byte 0x{content[error.start]:02x} is no UTF-8; save it as UTF-8") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content. Raises UserError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def split_documents(text: str) -> tuple[str, ...]:
+    """Documents of a text with `\\n` line ends.
+
+    A text with WikiText titles (`= Title =`) is split at these; any other at blank lines, as the original BERT's
+    input is.
+    """
+    starts = [match.start() for match in TITLE.finditer(text)]
+    if starts:
+        ends = [*starts[1:], len(text)]
+        parts = [text[: starts[0]], *(text[start:end] for start, end in zip(starts, ends, strict=True))]
+    else:
+        parts = BLANK_LINES.split(text)
+    return tuple(part for part in parts if part.strip())
+
+
+def read_source(path: Path) -> Source:
+    """A .parquet file, or a text file of any other name. Raises UserError."""
+    documents = read_parquet(path) if path.suffix == ".parquet" else split_documents(read_text(path))
+    return Source(str(path), documents)
+
+
+def read_parquet(path: Path) -> tuple[str, ...]:
+    """The rows of column `text`, each a document, or, when rows are lines of WikiText, its articles."""
+    from pyarrow import ArrowException, parquet, types
+
+    try:
+        file = parquet.ParquetFile(path)
+        schema = file.schema_arrow
+        if "text" not in schema.names:
+            raise UserError(f"{path} has no column 'text'; its columns are {', '.join(schema.names)}")
+        kind = schema.field("text").type
+        if not (types.is_string(kind) or types.is_large_string(kind)):
+            raise UserError(f"{path}: column 'text' has type {kind}, allowed is string")
+        rows = [row for row in file.read(columns=["text"])["text"].to_pylist() if row and row.strip()]
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from None
+    if not rows:
+        raise UserError(f"{path} is empty: column 'text' has no text")
+    return split_documents("\n".join(rows)) if any(TITLE.match(row) for row in rows) else tuple(rows)

@@ -84,7 +84,7 @@ def failed(assignment: Assignment, command: Sequence[str], started_utc: str, rea
 def _whole(assignment: Assignment, lines: list[list[Line]], shared: dict[str, Any]) -> Repeat:
     reports = [_report(rank, of_rank) for rank, of_rank in enumerate(lines)]
     _check_windows(assignment.trial, reports)
-    outcomes = gates.of_launch(assignment.trial, reports)
+    outcomes = gates.of_launch(reports)
     digest = sum(report.data.digest for report in reports) % 2**64
     return Repeat(
         **shared,

@@ -34,7 +34,7 @@ class RankReport:
 # ---- one launch -------------------------------------------------------------------------------------------------
 
 
-def of_launch(trial: Trial, reports: Sequence[RankReport]) -> list[GateOutcome]:
+def of_launch(reports: Sequence[RankReport]) -> list[GateOutcome]:
     """All gates of one launch, in the order in which a reader would ask."""
     return [same_parameters(reports), seen_weights(reports), finite_loss(reports), same_weights(reports)]
 
@@ -83,7 +83,7 @@ def same_weights(reports: Sequence[RankReport]) -> GateOutcome:
     """After the last step every tensor is bitwise the same on all ranks and replicas: the exchange reached everyone."""
     copies = [(report.rank, tensor) for report in reports for tensor in report.weights.tensors]
     expected = {tensor.name: tensor for rank, tensor in reversed(copies)}
-    replicas = len({(rank, tensor.replica) for rank, tensor in copies})
+    replicas = len({(rank, tensor.replica) for rank, tensor in copies} | {(report.rank, 0) for report in reports})
     if replicas < 2:
         return GateOutcome(gate="weights", holds=None, sentence="one replica: nothing to compare")
     for rank, tensor in copies:

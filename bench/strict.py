@@ -31,7 +31,8 @@ def check_value(
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         name = ".".join(path)
-        raise source.error(at, f"{name} is {value!r}; {_expected(kind, value, error)}") from None
+        given = "empty (YAML's null; quote a word that is meant: \"null\")" if value is None else repr(value)
+        raise source.error(at, f"{name} is {given}; {_expected(kind, value, error)}") from None
 
 
 def _leaves(tree: Mapping[str, Any], above: KeyPath, kind: Any) -> Iterable[tuple[KeyPath, Any]]:

@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
     if assignment.lease is not None:
         lease.watch(Path(assignment.lease))
     with Journal(folder, world.rank) as journal:
-        journal.write(RankInfo(rank=world.rank, host=socket.gethostname(), pid=os.getpid(), launcher=world.launcher))
+        journal.write(rank_info(world))
         backend: Backend | None = None
         try:
             # "start" covers the framework's import too: a user waits for it
@@ -66,6 +66,11 @@ def main(folder: Path) -> int:
             _stop_or_leave(backend)
             return 1
     return 0
+
+
+def rank_info(world: World) -> RankInfo:
+    """Who and where this rank is."""
+    return RankInfo(rank=world.rank, host=socket.gethostname(), pid=os.getpid(), launcher=world.launcher)
 
 
 def load_backend(name: str) -> Backend:

@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.records import Record, Task, Workload
 from bench.workload.arrays import Arrays, ner_arrays, pretraining_arrays
 from bench.workload.conll import labels_of, read_conll
-from bench.workload.generated import generate_sentences
+from bench.workload.generated import generate_sentences, generator_digest
 from bench.workload.models import model_config
 from bench.workload.staging import file_digest, publish
 from bench.workload.text import builtin_sources, input_files, read_source
@@ -98,7 +98,7 @@ def _files(workload: Workload) -> list[Path]:
 
 def _builtin_digest(task: Task) -> str:
     if task == "ner":
-        return hashlib.sha256(repr(generate_sentences("train")).encode()).hexdigest()
+        return generator_digest()
     documents = builtin_sources()[0].documents
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
 

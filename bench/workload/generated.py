@@ -5,6 +5,7 @@ Made anew at run time, the same on every machine. Good for speed and for equal l
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from bench.workload.conll import Sentence
 from bench.workload.counter import below, draw_rows, sample_keys
 
+VERSION = 1
 TRAIN_SENTENCES = 2_000
 DEV_SENTENCES = 400
 SEED = 2017
@@ -116,6 +118,12 @@ def generate_sentences(split: Literal["train", "dev"]) -> list[Sentence]:
     seen = set(train)
     dev = (_sentence(row) for row in _choices(1, DEV_SENTENCES))
     return [sentence for sentence in dev if sentence not in seen]
+
+
+def generator_digest() -> str:
+    """Changes whenever the sentences do, without making them. Raise VERSION with a change of the functions below."""
+    inputs = (VERSION, SEED, TRAIN_SENTENCES, TEMPLATES, ENTITIES, PLAIN)
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
 def _choices(stream: int, count: int) -> list[list[int]]:

@@ -39,9 +39,13 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def _settle(staged: Path, folder: Path) -> None:
-    """Renames, after the content has reached the disk: a rename must not survive a power cut that the data did not."""
+    """Renames, after the content has reached the disk: a rename must not survive a power cut that the data did not.
+
+    Everybody may read the result: temporary folders and safetensors' files are private by default.
+    """
     staged.chmod(0o755)
     for path in staged.iterdir():
+        path.chmod(0o644)
         with path.open("rb") as file:
             os.fsync(file.fileno())
     try:

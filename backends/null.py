@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import protocols
+from bench.errors import TrialError
 from bench.protocols import Batch, Losses, NamedTensor, World
 from bench.records import Facts, Trial
 
@@ -131,7 +132,14 @@ def _star(world: World) -> list[socket.socket]:
     if world.rank != 0:
         host, _, port = world.rendezvous.wait_for("null").rpartition(":")
         return [socket.create_connection((host, int(port)))]
-    with socket.create_server((world.address, world.rendezvous_port)) as server:
+    try:
+        listening = socket.create_server((world.address, world.rendezvous_port))
+    except OSError as error:
+        raise TrialError(
+            f"rendezvous port {world.rendezvous_port} on {socket.gethostname()} cannot be used ({error.strerror}); "
+            "choose another `rendezvous_port`, or 0 for any free one"
+        ) from None
+    with listening as server:
         world.rendezvous.publish("null", f"{world.address}:{server.getsockname()[1]}")
         return [server.accept()[0] for _ in range(world.size - 1)]
 

@@ -136,9 +136,9 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
         else:
             assert study is not None
             loaded, cluster = _load(study, flags)
+            folder = program.begin(loaded, runs, quick, observer)
             for note in loaded.notes:
                 click.echo(f"note: {note}", err=True)
-            folder = program.begin(loaded, runs, quick, observer)
         try:
             result = program.proceed(folder.resolve(), cluster, observer)
         except KeyboardInterrupt:

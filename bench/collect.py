@@ -126,40 +126,42 @@ def _check_windows(trial: Trial, reports: Sequence[gates.RankReport]) -> None:
 
 
 def _why_unfinished(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
-    """The sentence of the row: the first rank's own words, else the silent rank and where it was. None when whole."""
+    """The sentence of the row, None when all is whole. Who is to blame, in this order: a rank that said what went
+    wrong with itself; a rank that went without a word; a rank that never came; one that lost its connection."""
     errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
-    own = [error for error in errors if not _is_consequence(error.sentence)] or errors
+    said = {error.rank for error in errors}
+    unfinished = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
+    silent = [rank for rank in unfinished if rank not in said and lines[rank]]
+    never = [rank for rank in unfinished if rank not in said and not lines[rank]]
+    own = [error for error in errors if not _is_consequence(error)]
+    how = f"; {ended.verdict}" if ended.verdict else ""
     if own:
-        log = folder / f"log-{own[0].rank}.txt"
-        return f"rank {own[0].rank} failed in {own[0].phase}: {own[0].sentence} (log: {log})"
-    silent = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
-    never = [rank for rank in silent if not lines[rank]]
-    if len(never) == len(lines):
-        how = ended.verdict or f"the launcher ended with exit status {ended.returncode}"
-        return f"no rank started: {how}: {_last_line(folder / 'launcher.txt')} (log: {folder / 'launcher.txt'})"
-    if never:
-        return f"rank {never[0]} never started (log: {folder / 'launcher.txt'})"
+        return _said(folder, own[0])
     if silent:
-        # Of several that stopped, the one that wrote least recently died first; the others waited for it.
-        first = min(silent, key=lambda rank: (folder / f"rank-{rank}.jsonl").stat().st_mtime_ns)
-        how = f"; {ended.verdict}" if ended.verdict else ""
-        phase = journal.last_phase(lines[first])
-        return f"rank {first} died in {phase} without a word{how} (log: {folder / f'log-{first}.txt'})"
+        phase = journal.last_phase(lines[silent[0]])
+        return f"rank {silent[0]} died in {phase} without a word{how} (log: {folder / f'log-{silent[0]}.txt'})"
+    if never:
+        who = "no rank" if len(never) == len(lines) else f"rank {never[0]} never"
+        launcher = f"the launcher ended with exit status {ended.returncode}: {_last_line(folder / 'launcher.txt')}"
+        return f"{who} started: {ended.verdict or launcher} (log: {folder / 'launcher.txt'})"
+    if errors:
+        lost = [error for error in errors if error.ended_by is None]
+        return _said(folder, (lost or errors)[0]) + how
     if ended.returncode or ended.verdict:
         return f"all ranks finished, but the launcher: {ended.verdict or f'exit status {ended.returncode}'}"
     return None
 
 
-def _is_consequence(sentence: str) -> bool:
-    """What a rank says when another one went away first; that other rank's own words matter more."""
-    words = (
-        "connection closed",
-        "connection reset",
-        "another rank has gone",
-        "horovod has been shut down",
-        "broken pipe",
-    )
-    return any(word in sentence.lower() for word in words)
+def _said(folder: Path, error: journal.RankError) -> str:
+    return f"rank {error.rank} failed in {error.phase}: {error.sentence} (log: {folder / f'log-{error.rank}.txt'})"
+
+
+def _is_consequence(error: journal.RankError) -> bool:
+    """What a rank says when it was told to end, or when another one went away: not its own fault."""
+    if error.ended_by is not None or error.kind == "HorovodInternalError":
+        return True
+    words = ("connection", "another rank has gone", "horovod has been shut down", "broken pipe", "socket closed")
+    return error.kind != TrialError.__name__ and any(word in error.sentence.lower() for word in words)
 
 
 def _last_line(path: Path) -> str:

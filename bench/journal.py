@@ -16,19 +16,30 @@ _DECODER = msgspec.json.Decoder(Line)
 
 
 class RankError(Record, frozen=True, kw_only=True):
-    """`rank-N.error`: the sentence for the row, and the traceback for the curious."""
+    """`rank-N.error`: the sentence for the row, and the traceback for the curious.
+
+    `ended_by` is the signal's name where the rank was told to end; it then did nothing wrong itself.
+    """
 
     rank: int
     phase: str
+    kind: str
     sentence: str
     traceback: str
+    ended_by: str | None = None
 
     @classmethod
     def of(cls, error: BaseException, rank: int, phase: str) -> RankError:
         """The sentence is a TrialError's own, else type and first line of the message."""
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         sentence = first if isinstance(error, TrialError) else f"{type(error).__name__}: {first}"
-        return cls(rank=rank, phase=phase, sentence=sentence[:2_000], traceback=traceback.format_exc()[-50_000:])
+        return cls(
+            rank=rank,
+            phase=phase,
+            kind=type(error).__name__,
+            sentence=sentence[:2_000],
+            traceback=traceback.format_exc()[-50_000:],
+        )
 
 
 class Journal:
@@ -54,8 +65,17 @@ class Journal:
         os.write(self._descriptor, msgspec.json.encode(line) + b"\n")
 
     def fail(self, error: RankError) -> None:
-        """Leaves the reason beside the journal."""
-        (self._folder / f"rank-{self._rank}.error").write_bytes(msgspec.json.encode(error))
+        """Leaves the reason beside the journal, the first one only: what follows is a consequence."""
+        path = self._folder / f"rank-{self._rank}.error"
+        if not path.exists():
+            path.write_bytes(msgspec.json.encode(error))
+
+    def ended_by(self, signal_name: str) -> None:
+        """Notes that this rank was told to end."""
+        sentence = f"ended by {signal_name}"
+        self.fail(
+            RankError(rank=self._rank, phase=self.phase, kind="", sentence=sentence, traceback="", ended_by=signal_name)
+        )
 
 
 def decode_line(text: bytes) -> Line:

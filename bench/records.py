@@ -219,7 +219,8 @@ class RankInfo(Record, frozen=True, kw_only=True, tag="rank"):
 
 
 class SetupTimes(Record, frozen=True, kw_only=True, tag="setup"):
-    """Wall time of what happens before the measured windows; the first step includes tracing and compilation."""
+    """Wall time of what happens before the measured windows. `start_ns` includes the framework's import, the first
+    step includes tracing and compilation."""
 
     start_ns: int
     build_ns: int

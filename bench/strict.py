@@ -31,7 +31,7 @@ def check_value(
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         name = ".".join(path)
-        given = "empty (YAML's null; quote a word that is meant: \"null\")" if value is None else repr(value)
+        given = 'empty (YAML\'s null; quote a word that is meant: "null")' if value is None else repr(value)
         raise source.error(at, f"{name} is {given}; {_expected(kind, value, error)}") from None
 
 

@@ -15,7 +15,7 @@ from bench import catalog
 from bench.errors import UserError
 from bench.records import Count, LauncherName, Positive, Record, Trial, Workload
 from bench.strict import KeyPath, check_tree, check_value
-from bench.workload.models import SIZES
+from bench.workload.models import SIZES, model_config
 from bench.yaml_source import Source, suggestion
 from bench.yaml_source import load as load_yaml
 
@@ -92,6 +92,7 @@ def load(path: Path, launcher: str | None = None, slots: int | None = None, num_
     trials: dict[str, Trial] = {}
     rejected: dict[str, Rejected] = {}
     for trial, reason in _resolved(points, header, path.parent, threads, slots, num_hosts):
+        _check_model(source, trial)
         if reason is None:
             trials.setdefault(trial.id, trial)
         else:
@@ -104,6 +105,15 @@ def load(path: Path, launcher: str | None = None, slots: int | None = None, num_
         rejected=list(rejected.values()),
         notes=_notes(points, ordered, threads),
     )
+
+
+def _check_model(source: Source, trial: Trial) -> None:
+    """Model and sequence length fit each other. Raises UserError with the line of the study."""
+    try:
+        model_config(trial.workload)
+    except UserError as error:
+        key = "sequence_length" if str(error).startswith("workload.sequence_length") else "model"
+        raise source.error(("workload", key), str(error)) from None
 
 
 def _notes(points: list[StudyTrial], trials: list[Trial], threads: int) -> list[str]:

@@ -38,6 +38,7 @@ from bench.records import (
     Weights,
     Window,
 )
+from bench.termination import end_on_sigterm
 from bench.workload.batches import Batches
 
 Clock = Callable[[], int]
@@ -53,13 +54,14 @@ def main(folder: Path) -> int:
     if assignment.lease is not None:
         lease.watch(Path(assignment.lease))
     with Journal(folder, world.rank) as journal:
+        end_on_sigterm(lambda: journal.ended_by("SIGTERM"))
         journal.write(rank_info(world))
         backend: Backend | None = None
         try:
-            # "start" covers the framework's import too: a user waits for it
-            journal.write(Phase(name="start", at_ns=time.perf_counter_ns()))
+            begun_ns = time.perf_counter_ns()
+            journal.write(Phase(name="start", at_ns=begun_ns))
             backend = load_backend(assignment.trial.backend)
-            run_rank(backend, assignment, world, journal)
+            run_rank(backend, assignment, world, journal, begun_ns)
         except Exception as error:
             journal.fail(RankError.of(error, world.rank, journal.phase))
             traceback.print_exc()
@@ -80,11 +82,18 @@ def load_backend(name: str) -> Backend:
 
 
 def run_rank(
-    backend: Backend, assignment: Assignment, world: World, journal: Journal, clock: Clock = time.perf_counter_ns
+    backend: Backend,
+    assignment: Assignment,
+    world: World,
+    journal: Journal,
+    begun_ns: int,
+    clock: Clock = time.perf_counter_ns,
 ) -> None:
-    """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins."""
+    """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins.
+
+    `begun_ns` was read before the framework was imported: a person waits for that too.
+    """
     trial, timing = assignment.trial, assignment.trial.timing
-    begun = clock()
     backend.start(world)
     started = clock()
     journal.write(Phase(name="build", at_ns=started))
@@ -96,7 +105,7 @@ def run_rank(
     journal.write(Phase(name="warmup", at_ns=built))
     measurement = Measurement(backend, batches, journal, clock)
     first = measurement.window(steps=1, warmup=True)
-    journal.write(SetupTimes(start_ns=started - begun, build_ns=built - started, first_step_ns=first.duration_ns))
+    journal.write(SetupTimes(start_ns=started - begun_ns, build_ns=built - started, first_step_ns=first.duration_ns))
     for _ in range(timing.warmup_windows):
         measurement.window(timing.steps_per_window, warmup=True)
     journal.write(Phase(name="windows", at_ns=clock()))

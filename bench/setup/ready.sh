@@ -2,7 +2,9 @@
 # Returns at once when .venv is ready, else sets it up. Arguments: parts that must be there (dev, torch, ...);
 # --retry looks again for frameworks that could not be had. Source it or run it; see bench/setup/stamp.py.
 
-paceline_root=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+paceline_root=${BASH_SOURCE[0]}
+[[ $paceline_root == */* ]] || paceline_root=./$paceline_root
+paceline_root=$(CDPATH='' cd -P -- "${paceline_root%/*}/../.." && pwd -P) || exit 2
 
 paceline_key() {
     local gpu=cpu cfg="$paceline_root/.venv/pyvenv.cfg"

@@ -11,7 +11,7 @@ from bench.errors import UserError
 
 # A title of WikiText: one equals sign on each side; the sections below it have more.
 TITLE = re.compile(r"^[ \t]*=[ \t](?!=)[^\n]*[^=\n][ \t]=[ \t]*$", re.MULTILINE)
-BLANK_LINES = re.compile(r"\n[ \t]*\n")
+BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ def refusal(tmp_path: Path, text: str, **given) -> str:
 
 
 def test_lists_under_matrix_are_axes_and_their_product_is_the_trials(tmp_path):
-    text = "launcher: local\nmatrix:\n  backend: ['null']\n  replicas: [1, 2, 3]\n  workload.sequence_length: [16, 32]\n"
+    text = (
+        "launcher: local\nmatrix:\n  backend: ['null']\n  replicas: [1, 2, 3]\n  workload.sequence_length: [16, 32]\n"
+    )
     trials = load(tmp_path, text).trials
     assert [(trial.replicas, trial.workload.sequence_length) for trial in trials] == [
         (1, 16), (1, 32), (2, 16), (2, 32), (3, 16), (3, 32),

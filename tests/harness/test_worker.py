@@ -69,7 +69,7 @@ def run_ranks(asked: Trial, runs: Path, folder: Path) -> Assignment:
         with journal.Journal(folder, rank) as lines:
             lines.write(worker.rank_info(world))
             lines.write(Phase(name="start", at_ns=clock()))
-            worker.run_rank(backend, assignment, world, lines, clock)
+            worker.run_rank(backend, assignment, world, lines, clock(), clock)
     return assignment
 
 

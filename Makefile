@@ -1,0 +1,25 @@
+# PACELINE_WITH=torch,horovod limits the set-up; ARGS="-k name" goes to pytest, or --upgrade to locks.
+.PHONY: setup check test bench demo locks
+
+setup:
+	@bench/setup/ready.sh --retry
+
+check:
+	@bench/setup/ready.sh dev
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	@.venv/bin/mypy && .venv/bin/lint-imports
+
+test:
+	@bench/setup/ready.sh dev
+	@.venv/bin/python -P -m pytest $(ARGS)
+
+bench:
+	@bench/setup/ready.sh dev
+	@.venv/bin/python -P -m pytest tests/benchmarks $(ARGS)
+
+demo:
+	@./horovodrun.sh -np 2 --quick
+
+locks:
+	@bench/setup/ready.sh dev
+	@.venv/bin/python -P bench/setup/lock.py $(ARGS)

@@ -1,0 +1,85 @@
+"""TensorFlow with Horovod, over Gloo, MPI or NCCL as Horovod was built and started."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import horovod
+import horovod.tensorflow as hvd
+
+from backends._tensorflow import TensorFlowBackend, use_own_gpu
+from backends._tensorflow_keras import tf
+from bench.errors import TrialError
+from bench.protocols import Backend as Protocol
+
+# Of horovod 0.28.1; it has no function that tells them.
+_FUSION_THRESHOLD_BYTES = 128 * 1024 * 1024
+_CYCLE_TIME_MS = 1.0
+
+
+class Backend(TensorFlowBackend):
+    """One all-reduce per gradient, the operation that DistributedGradientTape places after the backward pass.
+
+    Each starts when its own gradient is ready: Horovod's thread fuses and reduces while the backward pass goes on.
+    (With jit_compile the gradients come all at once, and nothing overlaps.) DistributedOptimizer is not used: with
+    Keras 3 it leaves the ranks unsynchronised. One rank alone exchanges nothing, as with the tape.
+    """
+
+    local_step = "no all-reduce operation is in its graph; Horovod's background thread keeps its cycle"
+    fuses_later = True
+
+    def join(self) -> None:
+        if self.world.local_replicas != 1:
+            raise TrialError(f"a Horovod rank holds one replica, not {self.world.local_replicas}")
+        hvd.init()
+        place, expected = (hvd.rank(), hvd.size()), (self.world.rank, self.world.size)
+        if place != expected:
+            raise TrialError(
+                f"Horovod is rank {place[0]} of {place[1]} where {expected[0]} of {expected[1]} was started"
+            )
+        use_own_gpu(self.world.local_rank)
+
+    def barrier(self) -> None:
+        self.fence()
+        # Horovod's TensorFlow front end has no barrier; nobody leaves this before all have entered.
+        hvd.allreduce(tf.zeros(1), op=hvd.Sum, name="barrier").numpy()
+
+    def leave(self) -> None:
+        if hvd.is_initialized():
+            hvd.shutdown()
+
+    def wrap(self) -> None:
+        hvd.broadcast_variables([binding.variable.value for binding in self.bindings], root_rank=0)
+
+    def exchange(self, gradients: list[Any]) -> list[Any]:
+        if hvd.size() == 1:
+            return gradients
+        return [
+            hvd.allreduce(gradient, op=hvd.Average, name=binding.name)
+            for gradient, binding in zip(gradients, self.bindings, strict=True)
+        ]
+
+    def algorithm(self) -> tuple[str, str]:
+        if self.world.size == 1:
+            return "none", "one rank: nothing is exchanged"
+        if tf.config.list_logical_devices("GPU") and hvd.nccl_built():
+            return "unknown", "NCCL chooses for each size; not observed"
+        if hvd.gloo_enabled():
+            return "ring", "Gloo's all-reduce, as Horovod calls it, has one algorithm for all sizes: a segmented ring"
+        return "unknown", "the MPI library chooses for each size; not observed"
+
+    def versions(self) -> dict[str, str]:
+        return {"horovod": horovod.__version__}
+
+    def wrapper_settings(self) -> dict[str, str | bool | int | float | None]:
+        return {
+            "communication": "gloo" if hvd.gloo_enabled() else "mpi",
+            "nccl_built": bool(hvd.nccl_built()),
+            "overlaps_backward": self.world.size > 1 and not self.jit_compile,
+            "fusion_threshold_bytes": int(os.environ.get("HOROVOD_FUSION_THRESHOLD", _FUSION_THRESHOLD_BYTES)),
+            "cycle_time_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_TIME_MS)),
+        }
+
+
+_CONFORMS: type[Protocol] = Backend

@@ -1,0 +1,88 @@
+"""TensorFlow with MirroredStrategy: one rank, all replicas of one host in one process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from backends._tensorflow import TensorFlowBackend
+from backends._tensorflow_keras import tf
+from bench.errors import TrialError
+from bench.protocols import Backend as Protocol
+from bench.protocols import Batch
+
+
+class Backend(TensorFlowBackend):
+    """One GPU per replica, or where there is none one logical CPU device per replica.
+
+    The gradients are exchanged by one call, the mean over the replicas, and by nothing else: Keras' optimizer would
+    reduce them once more by itself (see _tensorflow_optimizer).
+    """
+
+    local_step = "no all-reduce operation is in its graph; each replica updates its copy with its own gradient"
+
+    strategy: Any = None
+
+    def join(self) -> None:
+        if self.world.size != 1:
+            raise TrialError(
+                f"MirroredStrategy runs as one rank that holds all replicas, not as {self.world.size} ranks"
+            )
+        count = self.world.local_replicas
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus and count > len(gpus):
+            raise TrialError(f"{count} replicas need as many GPUs: {len(gpus)} on this host")
+        if gpus:
+            tf.config.set_visible_devices(gpus[:count], "GPU")
+        else:
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * count
+            )
+        self._devices = [f"/{'gpu' if gpus else 'cpu'}:{index}" for index in range(count)]
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        # Here and not in `join`: it touches the devices, and the thread counts come with the trial.
+        if self.strategy is None:
+            self.strategy = tf.distribute.MirroredStrategy(self._devices)
+        scope: contextlib.AbstractContextManager[Any] = self.strategy.scope()
+        return scope
+
+    def feed(self, batch: Batch) -> Any:
+        def own(context: Any) -> dict[str, Any]:
+            replica = context.replica_id_in_sync_group
+            with tf.device(self._devices[replica]):
+                return {name: tf.convert_to_tensor(array[:, replica]) for name, array in batch.arrays.items()}
+
+        return self.strategy.experimental_distribute_values_from_function(own)
+
+    def launch(self, replica_step: Callable[..., Any], arrays: Any, global_weights: Any) -> Any:
+        return self.strategy.run(replica_step, args=(arrays, global_weights))
+
+    def exchange(self, gradients: list[Any]) -> list[Any]:
+        context = tf.distribute.get_replica_context()
+        reduced: list[Any] = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        return reduced
+
+    def local_values(self, value: Any) -> list[Any]:
+        return list(self.strategy.experimental_local_results(value))
+
+    def devices(self) -> list[str]:
+        return [str(device) for device in self.strategy.extended.worker_devices]
+
+    def algorithm(self) -> tuple[str, str]:
+        if self.world.local_replicas == 1:
+            return "none", "one replica: nothing is exchanged"
+        graph = self.graphs.get(True)
+        operations = [] if graph is None else [each for each in graph.get_operations() if "Reduce" in each.type]
+        hints = {
+            each.get_attr("communication_hint").decode()
+            for each in operations
+            if each.type.startswith("CollectiveReduce")
+        }
+        if len(hints) == 1:
+            return hints.pop(), f"{sorted({each.type for each in operations})} in the traced step"
+        return "unknown", "no collective operation with one communication hint is in the traced step"
+
+
+_CONFORMS: type[Protocol] = Backend

@@ -1,0 +1,36 @@
+"""Results in, documents out: reads `result.json` and `windows.parquet` of a run folder, and never runs anything.
+
+Importing this package loads no plotting or table library: `render` imports what its format needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import UserError
+
+FORMATS = ("html", "csv", "json", "md", "text")
+
+
+def render(run_folder: Path, format: str) -> str | bytes:
+    """The document of one run. "text" is the terminal's table without colour. Raises UserError.
+
+    Every format is text; the caller writes it as UTF-8 with line ends as they are (CSV has its own).
+    """
+    if format not in FORMATS:
+        raise UserError(f"format {format!r} is not known; allowed are {', '.join(FORMATS)}")
+    from reports.load import load
+
+    run = load(run_folder)
+    if format == "html":
+        from reports.html import render_html
+
+        return render_html(run)
+    if format == "text":
+        from reports.table import rows
+        from reports.terminal import render as render_text
+
+        return render_text(rows(run), color=False)
+    from reports.export import render as render_export
+
+    return render_export(run, format)

@@ -1,0 +1,101 @@
+"""Like with like: which trials did the same work, what tells two trials apart, and what a trial is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from bench.records import Trial, TrialResult
+
+Scalar = str | bool | int | float | None
+Key = dict[str, Scalar]
+
+# Trials that agree in these did the same work on the same means, so their speeds may be set against each other.
+# Everything else (backend, launcher, wire, all-reduce, options) is what a study compares.
+EQUAL_WORK = ("workload.", "optimizer.", "replicas", "compute", "threads_per_replica")
+# A bare run has one replica, and neither a wire nor an all-reduce.
+EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "jit_compile")
+# Their values say by themselves what they are.
+_SELF_SPEAKING = ("allreduce", "launcher", "workload.task")
+
+
+def flatten(value: object, prefix: str = "") -> Key:
+    """Dotted names to scalars: {"workload": {"task": "ner"}} becomes {"workload.task": "ner"}; lists become text."""
+    if not isinstance(value, Mapping):
+        scalar = value if isinstance(value, str | bool | int | float) or value is None else str(value)
+        return {prefix.rstrip("."): scalar}
+    found: Key = {}
+    for name, part in value.items():
+        found.update(flatten(part, f"{prefix}{name}."))
+    return found
+
+
+def settings(trial: Trial) -> Key:
+    """Every scalar of the trial by its dotted name."""
+    return flatten(msgspec.to_builtins(trial))
+
+
+def key(trial: Trial, names: Sequence[str] = EQUAL_WORK) -> Key:
+    """The settings whose name starts with one of `names`."""
+    return {name: value for name, value in settings(trial).items() if name.startswith(tuple(names))}
+
+
+def differing(one: Key, other: Key) -> list[str]:
+    """ "name (value and value)" of each setting in which the two disagree."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return [f"{name} ({one.get(name)} and {other.get(name)})" for name in names]
+
+
+def same_work(trials: Sequence[TrialResult]) -> list[list[TrialResult]]:
+    """Groups of trials with equal work, most replicas first, else in the order of the study."""
+    groups: dict[str, list[TrialResult]] = {}
+    for result in trials:
+        groups.setdefault(repr(sorted(key(result.trial).items())), []).append(result)
+    return sorted(groups.values(), key=lambda group: -group[0].trial.replicas)
+
+
+def baseline(result: TrialResult, trials: Sequence[TrialResult]) -> tuple[TrialResult | None, str | None]:
+    """The bare run that `result` is set against, or None and why there is none."""
+    own = key(result.trial, EQUAL_MODEL)
+    bare = [other for other in trials if other.mode == "bare" and other.framework == result.framework]
+    if not bare:
+        return None, f"no bare run of {result.framework} in this run"
+    distances = [differing(own, key(other.trial, EQUAL_MODEL)) for other in bare]
+    nearest = min(range(len(bare)), key=lambda place: len(distances[place]))
+    if distances[nearest]:
+        return None, f"the bare run of {result.framework} differs in {', '.join(distances[nearest])}"
+    return bare[nearest], None
+
+
+def labels(trials: Sequence[TrialResult]) -> dict[str, str]:
+    """Trial id to name: the backend, and what tells it from the other trials of that backend and replica count."""
+    named: dict[str, str] = {}
+    for result in trials:
+        rivals = [
+            settings(other.trial)
+            for other in trials
+            if (other.trial.backend, other.trial.replicas) == (result.trial.backend, result.trial.replicas)
+        ]
+        own = settings(result.trial)
+        varying = [name for name in own if any(rival.get(name) != own[name] for rival in rivals)]
+        parts = ", ".join(_said(name, own[name]) for name in varying)
+        named[result.trial_id] = f"{result.trial.backend} ({parts})" if parts else result.trial.backend
+    return named
+
+
+def _said(name: str, value: Scalar) -> str:
+    return str(value) if name in _SELF_SPEAKING else f"{name.rpartition('.')[2].replace('_', ' ')} {value}"
+
+
+def describe(trial: Trial, others: Sequence[Trial]) -> str:
+    """The work in words, with every setting of EQUAL_WORK in which the run's trials differ."""
+    task = {"pretraining": "pre-training", "ner": "named-entity recognition"}[trial.workload.task]
+    replicas = f"{trial.replicas} replica{'' if trial.replicas == 1 else 's'}"
+    words = [f"{task} of BERT-{trial.workload.model}", replicas, trial.compute]
+    said = ("workload.task", "workload.model", "replicas", "compute")
+    own = key(trial)
+    for name, value in own.items():
+        if name not in said and any(key(other).get(name) != value for other in others):
+            words.append(_said(name, value))
+    return ", ".join(words)

@@ -1,0 +1,189 @@
+"""The report: one HTML file that needs nothing else, runs nothing but its own script and asks no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from bench.stats import Estimate
+from reports import chart, compare, evidence, export
+from reports.load import LoadedRun
+from reports.measure import Measured
+from reports.table import Row, rows
+from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
+from reports.verdict import equality, verdicts
+
+WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
+LABEL_LETTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Places on a scale of 0 to 100, for the small bar beside a speed."""
+
+    point: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row as the page shows it. `cells` are the exported numbers, `text` what stands in their place."""
+
+    row: Row
+    cells: Mapping[str, export.Cell]
+    text: Mapping[str, str]
+    short: str
+    color: int
+    bar: Bar | None
+
+
+def render_html(run: LoadedRun) -> str:
+    """The whole document."""
+    style, script = _asset("report.css"), _asset("report.js")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src '{_digest(style)}'",
+            f"script-src '{_digest(script)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    environment = Environment(loader=_Own(), autoescape=True, undefined=StrictUndefined, finalize=_readable)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
+    template = environment.get_template("report.html.jinja")
+    return template.render(
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy,
+        **_context(run),
+    )
+
+
+def _context(run: LoadedRun) -> dict[str, Any]:
+    found = rows(run)
+    labels = compare.labels(run.result.trials)
+    names, settings = evidence.effective(run.result, labels)
+    return {
+        "run": run,
+        "result": run.result,
+        "verdicts": verdicts(run.result, found),
+        "equality": equality(run.result),
+        "counts": _counts(found),
+        "lines": _lines(found),
+        "without": [row for row in found if row.measured is None],
+        "notes": _notes(found),
+        "chart": _charts(found),
+        "gates": evidence.gate_lines(run.result, labels),
+        "environment": evidence.environment(run.result),
+        "commands": evidence.commands(run.result, labels),
+        "effective": {"names": names, "settings": settings},
+        "document": export.document(run, found),
+        "number": number,
+        "interval": interval,
+        "one_line": one_line,
+    }
+
+
+def _lines(found: Sequence[Row]) -> list[Line]:
+    places = chart.colors(found)
+    speeds = [row.measured.samples_per_second for row in found if row.measured]
+    reach = max((speed.high or speed.point for speed in speeds), default=1.0)
+    return [
+        Line(
+            row,
+            export.columns(row),
+            _texts(row, row.measured) if row.measured else {},
+            one_line(row.label, LABEL_LETTERS),
+            places[row.trial.backend],
+            _bar(row.measured.samples_per_second, reach) if row.measured else None,
+        )
+        for row in found
+    ]
+
+
+def _texts(row: Row, found: Measured) -> dict[str, str]:
+    """Column of `export.columns` to what the page shows for it."""
+    texts = {
+        "samples_per_second": number(found.samples_per_second.point),
+        "step_ms_median": number(found.step_ms_median),
+        "step_ms_p95": number(found.step_ms_p95),
+        "skew_ms_median": number(found.skew_ms_median, 3),
+        "input_wait_share": percent(found.input_wait_share),
+        "cpu_cores": number(found.cpu_cores, 3),
+        "rss_bytes": size(found.rss_bytes),
+        "sent_bytes_per_step": size(found.sent_bytes_per_step),
+        "received_bytes_per_step": size(found.received_bytes_per_step),
+        "first_step_s": number(found.first_step_s, 3),
+        "setup_s": number(found.setup_s, 3),
+        "efficiency": percent(row.efficiency.point if row.efficiency else None),
+        "loss_difference": DASH if row.loss_difference is None else f"{row.loss_difference:.1e}",
+    }
+    for name in ("tokens_real_per_second", "tokens_padded_per_second"):
+        estimate: Estimate | None = getattr(found, name)
+        texts[name] = number(estimate.point if estimate else None)
+    texts["launches"] = str(row.launches)
+    texts["samples_interval"] = interval(found.samples_per_second) or ""
+    bounds = interval(row.efficiency, 100, 2)
+    texts["efficiency_interval"] = f"{bounds} %" if bounds else ""
+    return texts
+
+
+def _bar(speed: Estimate, reach: float) -> Bar:
+    low, high = (None if bound is None else round(100 * bound / reach, 2) for bound in (speed.low, speed.high))
+    return Bar(round(100 * speed.point / reach, 2), low, high)
+
+
+def _counts(found: Sequence[Row]) -> str:
+    with_speed = sum(row.measured is not None for row in found)
+    parts = [f"{with_speed} of {counted(len(found), 'trial')} with a speed"]
+    for status in ("failed", "withheld", "not_selectable"):
+        count = sum(row.status == status for row in found)
+        if count:
+            parts.append(f"{count} {status.replace('_', ' ')}")
+    return ", ".join(parts)
+
+
+def _notes(found: Sequence[Row]) -> list[str]:
+    """Why there is no interval: one sentence when it is the same everywhere."""
+    reasons = {row.no_interval for row in found if row.measured}
+    if len(reasons) == 1:
+        return [reason for reason in reasons if reason]
+    return [f"{row.label}: {row.no_interval}" for row in found if row.no_interval]
+
+
+def _charts(found: Sequence[Row]) -> dict[str, Markup] | None:
+    if not any(row.measured for row in found):
+        return None
+    return {
+        name: Markup(chart.draw(found, width))  # serialised by ElementTree, which escapes
+        for name, width in (("wide", WIDE_INCHES), ("narrow", NARROW_INCHES))
+    }
+
+
+def _readable(value: Any) -> Any:
+    """Applied to every expression of the template before it is escaped: unknown is a dash, text is only text."""
+    if value is None:
+        return DASH
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _asset(name: str) -> str:
+    return (files("reports") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+class _Own(BaseLoader):
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, None]:
+        return _asset(template), None, None

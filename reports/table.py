@@ -1,0 +1,178 @@
+"""The one owner of the summary numbers: a Row per trial. Every document shows these and computes nothing itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bench import stats
+from bench.records import GateOutcome, Result, Trial, TrialResult
+from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
+from reports import compare, measure
+from reports.load import LoadedRun
+from reports.measure import Measured
+from reports.text import counted
+
+Status = Literal["ok", "failed", "not_selectable", "withheld"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One trial in the summary. `measured` is None unless status is "ok": no other trial shows a speed.
+
+    status              "withheld": it ran, and a gate or its windows forbid a speed
+    reason              why it is not ok
+    no_interval         why its numbers have no interval
+    efficiency          R(N) / (N R(1)) against `baseline`, the bare run of the same framework and work
+    baseline_note       what stands in the place of an efficiency
+    loss_difference     largest relative difference of any step's loss, in any launch, from the first launch of
+                        `loss_reference`, the first trial in the run with equal work
+    """
+
+    trial_id: str
+    label: str
+    trial: Trial
+    mode: str
+    framework: str
+    status: Status
+    reason: str | None
+    launches: int
+    measured: Measured | None
+    no_interval: str | None
+    efficiency: Estimate | None
+    baseline: str | None
+    baseline_note: str | None
+    loss_difference: float | None
+    loss_reference: str | None
+
+
+def rows(run: LoadedRun) -> list[Row]:
+    """One row per trial, in the order of the study."""
+    result = run.result
+    labels = compare.labels(result.trials)
+    plain = [_row(result, trial, run, labels[trial.trial_id]) for trial in result.trials]
+    by_id = {row.trial_id: row for row in plain}
+    return [
+        _with_losses(_with_efficiency(row, trial, result, by_id), trial, result)
+        for row, trial in zip(plain, result.trials, strict=True)
+    ]
+
+
+def gates(result: Result) -> Iterator[tuple[str | None, int | None, GateOutcome]]:
+    """Every gate of the run as (trial id, repeat, gate): between trials the repeat is None, and maybe the trial."""
+    for gate in result.gates:
+        yield gate.trial_id, None, gate
+    for trial in result.trials:
+        for repeat in trial.repeats:
+            for gate in repeat.gates:
+                yield trial.trial_id, repeat.repeat, gate
+
+
+def withheld(result: Result, trial: TrialResult) -> str | None:
+    """The failed gate that forbids this trial a speed, or None. A gate of the run that names no trial forbids all."""
+    for owner, repeat, gate in gates(result):
+        if gate.holds is not False or owner not in (None, trial.trial_id):
+            continue
+        where = "" if repeat is None else f" in launch {repeat}"
+        return f"gate {gate.gate} failed{where}: {gate.sentence}"
+    return None
+
+
+def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
+    windows = measure.measured_windows(trial, run.windows)
+    status, reason = _status(result, trial)
+    if status == "ok":
+        reason = measure.defect(trial, windows)
+        status = "withheld" if reason else "ok"
+    measured = measure.measure(trial, windows) if status == "ok" else None
+    launches = len(trial.repeats)
+    return Row(
+        trial_id=trial.trial_id,
+        label=label,
+        trial=trial.trial,
+        mode=trial.mode,
+        framework=trial.framework,
+        status=status,
+        reason=reason,
+        launches=launches,
+        measured=_without_intervals(measured) if measured and result.quick else measured,
+        no_interval=_no_interval(result, launches) if measured else None,
+        efficiency=None,
+        baseline=None,
+        baseline_note=None,
+        loss_difference=None,
+        loss_reference=None,
+    )
+
+
+def _status(result: Result, trial: TrialResult) -> tuple[Status, str | None]:
+    if trial.status != "ok":
+        return trial.status, trial.reason or "no reason was recorded"
+    errors = [f"launch {repeat.repeat}: {repeat.error}" for repeat in trial.repeats if repeat.error]
+    if errors:
+        return "failed", errors[0]
+    reason = withheld(result, trial)
+    return ("withheld", reason) if reason else ("ok", None)
+
+
+def _no_interval(result: Result, launches: int) -> str | None:
+    if launches < LAUNCHES_FOR_INTERVAL:
+        return f"no interval: {counted(launches, 'launch', 'launches')}; at least {LAUNCHES_FOR_INTERVAL} are needed"
+    return "no interval: a quick run" if result.quick else None
+
+
+def _with_efficiency(row: Row, trial: TrialResult, result: Result, by_id: dict[str, Row]) -> Row:
+    if row.measured is None:
+        return row
+    if trial.mode == "bare":
+        return replace(row, baseline_note="baseline")
+    bare, note = compare.baseline(trial, result.trials)
+    if bare is None:
+        return replace(row, baseline_note=note)
+    base = by_id[bare.trial_id]
+    if base.measured is None:
+        return replace(row, baseline_note=f"the bare run of {trial.framework} has no speed: {base.reason}")
+    found = stats.scaling_efficiency(row.measured.launch_rates, base.measured.launch_rates, trial.trial.replicas)
+    return replace(row, efficiency=_bounded(found, result), baseline=base.trial_id)
+
+
+def _with_losses(row: Row, trial: TrialResult, result: Result) -> Row:
+    group = next(group for group in compare.same_work(result.trials) if trial in group)
+    reference = next((other for other in group if other.status == "ok" and other.repeats and _losses(other)), None)
+    if reference is None or not _losses(trial):
+        return row
+    first = _losses(reference)[0]
+    others = _losses(trial)[1:] if trial is reference else _losses(trial)
+    differences = [_relative(losses, first) for losses in others]
+    return replace(row, loss_reference=reference.trial_id, loss_difference=max(differences, default=None))
+
+
+def _losses(trial: TrialResult) -> list[list[float]]:
+    return [repeat.losses for repeat in trial.repeats if repeat.losses]
+
+
+def _relative(losses: Sequence[float], reference: Sequence[float]) -> float:
+    """Over the steps that both have; step s sees the same samples whatever the backend."""
+    pairs = zip(losses, reference, strict=False)
+    return max(abs(one - other) / (abs(other) or 1.0) for one, other in pairs)
+
+
+def _bounded(found: Estimate | None, result: Result) -> Estimate | None:
+    return replace(found, low=None, high=None) if found and result.quick else found
+
+
+def _without_intervals(measured: Measured) -> Measured:
+    """A quick run's launches are too short to speak of intervals."""
+    changed = {
+        name: replace(found, low=None, high=None)
+        for name in ("samples_per_second", "tokens_real_per_second", "tokens_padded_per_second")
+        if (found := getattr(measured, name)) is not None
+    }
+    return replace(measured, **changed)
+
+
+def finite(value: float | None) -> float | None:
+    """None for what JSON cannot say."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,94 @@
+"""How a value looks to a person: numbers with as many digits as they deserve, unknown as a dash, text as text."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from bench.stats import Estimate
+
+DASH = "\u2013"
+DIGITS = 4
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def number(value: float | None, digits: int = DIGITS) -> str:
+    """`digits` significant digits, thousands grouped.
+
+    >>> number(1234.56), number(0.5)
+    ('1,235', '0.5000')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:,.{decimals(value, digits)}f}"
+
+
+def decimals(value: float, digits: int = DIGITS) -> int:
+    """Places after the point that give `value` its significant digits."""
+    return 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def interval(estimate: Estimate | None, scale: float = 1.0, digits: int = DIGITS) -> str | None:
+    """ "low to high" with the decimals of the point; None where there is no interval."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return None
+    places = decimals(estimate.point * scale, digits)
+    return f"{estimate.low * scale:,.{places}f} to {estimate.high * scale:,.{places}f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 as percent with one decimal below 10, none above.
+
+    >>> percent(0.034), percent(0.81)
+    ('3.4 %', '81 %')
+    """
+    if share is None or not math.isfinite(share):
+        return DASH
+    value = share * 100
+    return f"{value:.0f} %" if abs(value) >= 9.95 else f"{value:.1f} %"
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units, 1 MB = 1e6 bytes.
+
+    >>> size(17_733_872), size(512)
+    ('17.7 MB', '512 B')
+    """
+    if count is None:
+        return DASH
+    for factor, unit in _UNITS:
+        if count >= factor:
+            return f"{number(count / factor, 3)} {unit}"
+    return f"{count:.0f} B"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "launch", "launches"), counted(3, "launch", "launches")
+    ('1 launch', '3 launches')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def clean(text: str) -> str:
+    r"""Text that can only be read: control, bidirectional and private characters show as \u escapes.
+
+    Line ends and tabs stay. A terminal escape, a NUL or a right-to-left override in a host name or in a log
+    would otherwise act on the reader's screen.
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def one_line(text: str, limit: int = 10_000) -> str:
+    """`clean`, without line breaks, cut to `limit` characters with an ellipsis."""
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn"):
+        return character
+    if character in "\u200c\u200d":  # joiners: part of emoji and of several scripts, harmless
+        return character
+    return f"\\u{ord(character):04x}"

@@ -1,0 +1,44 @@
+"""In CI (PACELINE_CI=1) every framework is there: a backend test that skips itself there has not been run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+NEVER_SKIPPED = ("contract", "parity", "tensorflow")
+# Parts of the reasons for which a skip stands: what CI does not have, and cells that have no such test.
+MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
+
+
+def refuse_skip(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:
+    """Turns a skip of a backend test into a failure."""
+    if not (report.skipped and os.environ.get("PACELINE_CI") == "1") or hasattr(report, "wasxfail"):
+        return
+    if not any(path.is_relative_to(TESTS / folder) for folder in NEVER_SKIPPED):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not any(word in reason for word in MAY_BE_ABSENT):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} may not be skipped in CI. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that skips itself, or is marked."""
+    report = yield
+    refuse_skip(report, item.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module that skips itself while it is imported (importorskip)."""
+    report = yield
+    refuse_skip(report, collector.path)
+    return report

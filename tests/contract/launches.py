@@ -1,0 +1,256 @@
+"""Starts tests/contract/ranks.py under the real launchers, once per cell and session, and keeps what the ranks saw."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+
+from backends import BACKENDS
+from bench import catalog
+from bench.launch import commands
+from bench.records import Assignment, Optimizer, Task, Trial, Workload
+from bench.workload import checkpoint, corpus
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+DATA = ROOT.parent / "shared" / "data"
+GLOBAL_BATCH = 8
+TIMEOUT_S = 300.0
+SGD = Optimizer(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.1)
+USUAL = ("adamw", "sgd", "ner", "dropout", "bad_input")  # the last one leaves the backend broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One launch of all ranks. `left` are the process ids of ranks that outlived their launcher."""
+
+    trial: Trial
+    private_network: bool
+    returncode: int
+    output: str
+    ranks: list[dict[str, Any]]
+    left: list[int]
+
+    def of(self, scenario: str) -> list[dict[str, Any]]:
+        """What each rank saw in a scenario."""
+        errors = [rank["error"] for rank in self.ranks if "error" in rank]
+        assert self.returncode == 0, "\n".join([self.output[-4000:], *errors])
+        return [rank[scenario] for rank in self.ranks]
+
+
+class Launches:
+    """Launches by cell: each is started when the first test asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[tuple[Any, ...], Launch] = {}
+
+    def get(
+        self, backend: str, replicas: int, launcher: str | None = None, scenarios: tuple[str, ...] = (), **options: Any
+    ) -> Launch:
+        """The launch of this cell; with `scenarios` or `options` (of the trial), a cell of its own."""
+        key = (backend, replicas, launcher or first_launcher(backend), scenarios, *sorted(options.items()))
+        if key not in self._seen:
+            plans = [self.plan(scenario, backend, replicas, options) for scenario in scenarios or usual(backend)]
+            trial = msgspec.structs.replace(msgspec.convert(plans[0]["trial"], Trial), launcher=key[2])
+            self._seen[key] = start(trial, plans, self.folder())
+        return self._seen[key]
+
+    def folder(self) -> Path:
+        """A new one."""
+        return self._folder / f"launch-{len(list(self._folder.iterdir()))}"
+
+    def plan(self, scenario: str, backend: str, replicas: int, options: dict[str, Any]) -> dict[str, Any]:
+        """One entry of plan.json: the same global batch for every backend and number of replicas."""
+        task: Task = "ner" if scenario == "ner" else "pretraining"
+        rate = 0.1 if scenario == "dropout" else 0.0
+        trial = Trial(
+            backend=backend,
+            replicas=replicas,
+            workload=workload(task, GLOBAL_BATCH // replicas, rate),
+            optimizer=SGD if scenario == "sgd" else Optimizer(),
+            options=options,
+        )
+        data, folder = self.prepared(task, rate)
+        return {
+            "scenario": scenario,
+            "trial": msgspec.to_builtins(trial),
+            "data": data,
+            "checkpoint": folder,
+            "reference": self.reference if scenario == "sgd" else None,
+        }
+
+    @functools.cache  # noqa: B019
+    def prepared(self, task: Task, rate: float) -> tuple[str, str]:
+        """(data, checkpoint) folders."""
+        work = workload(task, GLOBAL_BATCH, rate)
+        prepared = corpus.prepare(work, self._folder / "cache", lambda _: None)
+        folder = checkpoint.prepare(work, prepared.labels, self._folder / "cache")
+        return str(prepared.folder), str(folder)
+
+    @functools.cached_property
+    def reference(self) -> str | None:
+        """File of gradients made by hand, None where PyTorch is not installed."""
+        if catalog.why_not_installed("torch_bare") is not None:
+            return None
+        out = self._folder / "reference.npz"
+        work = msgspec.json.encode(workload("pretraining", GLOBAL_BATCH, 0.0)).decode()
+        argv = [sys.executable, "-P", str(HERE / "reference.py"), *self.prepared("pretraining", 0.0), work, str(out)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return str(out)
+
+
+_shared: list[Launches] = []
+
+
+def shared(factory: Any) -> Launches:
+    """One for the whole session. `factory` is pytest's tmp_path_factory."""
+    if not _shared:
+        _shared.append(Launches(factory.mktemp("launches")))
+    return _shared[0]
+
+
+def losses_of(launch: Launch, scenario: str) -> list[float]:
+    """Global loss of each of the first steps of "adamw" or "ner"."""
+    ranks = launch.of(scenario)
+    parts = [[rank["first"] for rank in ranks], [rank["rest"] for rank in ranks]]
+    return [loss for part in parts if part[0] is not None for loss in global_losses(part)]
+
+
+def global_losses(ranks: list[dict[str, Any]]) -> list[float]:
+    """Loss of each step: over heads, the sum over all replicas of the numerators / the global weight."""
+    numerators = sum(np.sum(rank["numerators"], axis=1) for rank in ranks)
+    return [float(value) for value in np.sum(numerators / np.array(ranks[0]["global_weights"]), axis=1)]
+
+
+def cells() -> list[tuple[str, int]]:
+    """(backend, replicas) of every backend with a framework, for 1 and 2 replicas as far as the table allows."""
+    rows = [(name, row) for name, row in BACKENDS.items() if row.framework != "none"]
+    return [(name, replicas) for name, row in rows for replicas in (1, 2)[: row.max_replicas]]
+
+
+def why_not(backend: str) -> str | None:
+    """One clause, or None when the backend can be launched here."""
+    missing = catalog.why_not_installed(backend)
+    return missing or (None if first_launcher(backend) else f"no launcher of {backend} is installed")
+
+
+def refusal(backend: str, launcher: str) -> str | None:
+    """One clause, or None when the backend can be launched here by `launcher`."""
+    return catalog.why_not_installed(backend) or catalog.why_no_launcher(launcher)
+
+
+def first_launcher(backend: str) -> str | None:
+    """The first launcher of the backend that is installed here."""
+    return next((name for name in BACKENDS[backend].launchers if catalog.why_no_launcher(name) is None), None)
+
+
+def usual(backend: str) -> tuple[str, ...]:
+    """The scenarios of a cell."""
+    return ("protocol_only",) if BACKENDS[backend].framework == "none" else USUAL
+
+
+def workload(task: Task, batch_per_replica: int, rate: float) -> Workload:
+    """BERT-tiny on real text where this checkout has some beside it, else on the built-in text."""
+    real = DATA / ("wnut17/train.conll" if task == "ner" else "wikitext2/train.txt")
+    return Workload(
+        task=task,
+        data=str(real) if real.exists() else "builtin",
+        sequence_length=32,
+        batch_per_replica=batch_per_replica,
+        dropout=rate,
+    )
+
+
+def start(
+    trial: Trial, plans: list[dict[str, Any]], folder: Path, rendezvous_port: int = 0, private: bool = True
+) -> Launch:
+    """Runs all ranks to their end, if possible in a network of their own. Nothing of what was started is left."""
+    folder.mkdir(parents=True)
+    count, local_replicas = commands.ranks(trial)
+    assignment = Assignment(
+        trial=trial,
+        trial_id=trial.id,
+        repeat=0,
+        ranks=count,
+        local_replicas=local_replicas,
+        data=plans[0]["data"],
+        checkpoint=plans[0]["checkpoint"],
+        rendezvous_port=rendezvous_port,
+    )
+    (folder / "trial.json").write_bytes(msgspec.json.encode(assignment))
+    (folder / "plan.json").write_text(json.dumps(plans))
+    built = commands.commands(trial, folder, sys.executable, commands.Cluster(), os.environ)
+    network = private_network() if private and len(built) == 1 else ()
+    returncode = _run([_driver(command, network, folder) for command in built], folder)
+    ranks = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+    return Launch(
+        trial=trial,
+        private_network=bool(network),
+        returncode=returncode,
+        output=(folder / "launcher.txt").read_text(errors="replace"),
+        ranks=ranks,
+        left=[rank["pid"] for rank in ranks if psutil.pid_exists(rank["pid"])],
+    )
+
+
+def _driver(command: commands.Command, network: tuple[str, ...], folder: Path) -> commands.Command:
+    """The same command with our driver in place of the worker."""
+    worker = (sys.executable, "-P", "-m", "bench.worker", str(folder))
+    assert command.argv[-len(worker) :] == worker
+    driver = (sys.executable, "-P", str(HERE / "ranks.py"), str(folder))
+    argv = (*network, *command.argv[: -len(worker)], *driver)
+    return commands.Command(argv, {**command.environment, "PYTHONPATH": str(ROOT)})
+
+
+def _run(built: Sequence[commands.Command], folder: Path) -> int:
+    """The first exit code that is not 0. After TIMEOUT_S everything is killed and subprocess.TimeoutExpired raised."""
+    with (folder / "launcher.txt").open("wb") as log:
+        processes = [
+            psutil.Popen(
+                command.argv,
+                cwd=folder,
+                env=dict(command.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            for command in built
+        ]
+        try:
+            return next((code for code in [process.wait(TIMEOUT_S) for process in processes] if code), 0)
+        finally:
+            for process in processes:
+                _kill(process)
+
+
+def _kill(process: psutil.Popen) -> None:
+    if process.poll() is None:
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            member.kill()
+        process.wait()
+
+
+@functools.cache
+def private_network() -> tuple[str, ...]:
+    """Words that start a command in a network namespace of its own, where only it is counted; () if not allowed."""
+    words = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    try:
+        allowed = subprocess.run([*words, "true"], capture_output=True, timeout=20, check=False).returncode == 0
+    except OSError:
+        allowed = False
+    return words if allowed else ()

@@ -1,0 +1,81 @@
+"""What only the PyTorch wrappers have."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.records import Trial
+
+pytestmark = pytest.mark.slow
+
+
+def needs(launch_refusal: Any, backend: str, launcher: str) -> None:
+    reason = launch_refusal(backend, launcher)
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def test_a_rendezvous_port_in_use_is_named_with_the_remedy(launches: Any, launch_refusal: Any, start: Any) -> None:
+    needs(launch_refusal, "torch_ddp", "torchrun")
+    plan = launches.plan("few", "torch_ddp", 1, {})
+    trial = msgspec.structs.replace(msgspec.convert(plan["trial"], Trial), launcher="local")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        launch = start(trial, [plan], launches.folder(), rendezvous_port=port, private=False)
+    (rank,) = launch.ranks
+    expected = (
+        f"bench.errors.TrialError: rendezvous port {port} on {socket.gethostname()} is already in use; "
+        "choose another `rendezvous_port` or 0 for any free one"
+    )
+    assert rank["error"].splitlines()[-1] == expected
+    assert launch.returncode == 1
+    assert launch.left == []
+
+
+def test_a_chosen_rendezvous_port_is_used(launches: Any, launch_refusal: Any, start: Any) -> None:
+    needs(launch_refusal, "torch_ddp", "torchrun")
+    plan = launches.plan("few", "torch_ddp", 1, {})
+    trial = msgspec.structs.replace(msgspec.convert(plan["trial"], Trial), launcher="local")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    folder = launches.folder()
+    launch = start(trial, [plan], folder, rendezvous_port=port)
+    assert launch.returncode == 0
+    assert (folder / "rendezvous" / "torch_ddp_store").read_text() == f"127.0.0.1:{port}"
+
+
+def test_buckets_are_those_that_ddp_reduces(launches: Any, launch_refusal: Any) -> None:
+    """BERT-tiny's embeddings alone are 15.6 MB; the rest is 2.1 MB, which 0.5 MiB splits."""
+    needs(launch_refusal, "torch_ddp", "torchrun")
+    small, usual = (
+        launches.get("torch_ddp", 1, None, ("few",), **options).of("few")[0]["facts"]
+        for options in ({"bucket_cap_mb": 0.5}, {})
+    )
+    assert small["settings"]["bucket_cap_bytes"] == 524_288
+    assert usual["settings"]["bucket_cap_bytes"] == 26_214_400
+    assert (small["buckets"], usual["buckets"]) == (5, 2)
+    assert small["exchange_elements"] == usual["exchange_elements"] == 4_433_468
+
+
+def test_horovod_issues_one_all_reduce_per_tensor(launches: Any, launch_refusal: Any) -> None:
+    needs(launch_refusal, "torch_horovod", "horovodrun")
+    for rank in launches.get("torch_horovod", 2).of("adamw"):
+        assert rank["facts"]["settings"]["allreduces_issued"] == 46
+        assert rank["facts"]["buckets"] is None
+
+
+@pytest.mark.parametrize(
+    ("launcher", "communication", "algorithm"), [("horovodrun", "gloo", "ring"), ("mpirun", "mpi", "unknown")]
+)
+def test_horovod_says_what_carries_it(
+    launches: Any, launch_refusal: Any, launcher: str, communication: str, algorithm: str
+) -> None:
+    needs(launch_refusal, "torch_horovod", launcher)
+    scenarios, name = (("few",), "few") if launcher == "mpirun" else ((), "adamw")
+    for rank in launches.get("torch_horovod", 2, launcher, scenarios).of(name):
+        assert rank["facts"]["settings"]["communication"] == communication
+        assert rank["facts"]["algorithm"] == algorithm

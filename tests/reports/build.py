@@ -1,0 +1,215 @@
+"""Makes run folders by hand, for tests of whatever reads one. Nothing here measures anything."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas  # noqa: TID253 these tests write what the reports read
+
+from bench.records import (
+    Environment,
+    Facts,
+    GateOutcome,
+    Repeat,
+    Result,
+    SetupTimes,
+    Trial,
+    TrialResult,
+    Window,
+)
+
+MS = 1_000_000
+
+ENVIRONMENT = Environment(
+    hostname="box",
+    platform="Linux-6.1-x86_64",
+    python="3.11.2",
+    cpu="a CPU of two cores",
+    cores=2,
+    memory_bytes=8_000_000_000,
+    load_average=0.25,
+    governor=None,
+    paceline="0.1.0",
+    revision="471b0a4",
+    packages={"torch": "2.13.0", "numpy": "2.4.0"},
+    variables={"OMP_NUM_THREADS": "1"},
+)
+
+EQUAL = GateOutcome(gate="losses", holds=True, sentence="losses agree to 2e-7 over 20 steps")
+SYNCED = GateOutcome(gate="weights", holds=True, sentence="all ranks end with equal weights")
+
+
+def facts(**changed: Any) -> Facts:
+    """What a well-behaved backend would say."""
+    said: dict[str, Any] = {
+        "parameter_elements": 4_433_468,
+        "compute_dtype": "float32",
+        "wire_dtype": "float32",
+        "exchange_elements": 4_433_468,
+        "exchange_bytes": 17_733_872,
+        "buckets": 2,
+        "algorithm": "ring",
+        "algorithm_evidence": "Gloo has no other",
+        "devices": ["cpu"],
+        "threads": 1,
+        "versions": {"torch": "2.13.0"},
+        "settings": {"learning_rate": 1e-4, "gelu": "tanh", "foreach": None},
+    }
+    return Facts(**{**said, **changed})
+
+
+def window(index: int, duration_ms: float, samples: int, **changed: Any) -> Window:
+    """Of one rank: 5 steps, half of `samples` x 128 tokens real, 1 % input wait, one core busy."""
+    duration_ns = round(duration_ms * MS)
+    said: dict[str, Any] = {
+        "index": index,
+        "warmup": False,
+        "exchange": True,
+        "steps": 5,
+        "samples": samples,
+        "tokens_real": samples * 64,
+        "tokens_padded": samples * 128,
+        "start_ns": index * 10_000 * MS,
+        "duration_ns": duration_ns,
+        "input_wait_ns": duration_ns // 100,
+        "cpu_ns": duration_ns,
+        "rss_bytes": 500_000_000,
+        "received_bytes": 50_000_000,
+        "sent_bytes": 50_000_000,
+    }
+    return Window(**{**said, **changed})
+
+
+@dataclass
+class Launch:
+    """One repeat: what its ranks wrote, `ranks[rank]` its windows."""
+
+    ranks: list[list[Window]]
+    losses: list[float] = field(default_factory=lambda: [10.0, 9.0, 8.0])
+    gates: list[GateOutcome] = field(default_factory=lambda: [SYNCED])
+    facts: list[Facts] = field(default_factory=lambda: [facts()])
+    setup: list[SetupTimes] | None = None
+    hosts: list[str] | None = None
+    error: str | None = None
+    command: list[str] = field(default_factory=lambda: ["horovodrun", "-np", "2", "python", "-m", "bench.worker"])
+
+
+def launch_at(rate: float, ranks: int = 2, windows: int = 2, **changed: Any) -> Launch:
+    """A launch of `rate` samples per second: 100 samples a window and job, a slow first rank, one warm-up window.
+
+    The other ranks are 10 % faster, so that a reader who averages ranks, or counts the warm-up, gets another rate.
+    """
+    share = 100 // ranks
+    slowest_ms = 100 / rate * 1000
+    of_rank = [
+        [window(0, slowest_ms * 7, share, warmup=True)]
+        + [window(index, slowest_ms * (1.0 if rank == 0 else 0.9), share) for index in range(1, windows + 1)]
+        for rank in range(ranks)
+    ]
+    return Launch(of_rank, **changed)
+
+
+def trial_result(
+    backend: str,
+    replicas: int,
+    launches: Sequence[Launch] = (),
+    *,
+    trial: Mapping[str, Any] | None = None,
+    **changed: Any,
+) -> tuple[TrialResult, list[Launch]]:
+    """A TrialResult and its launches, as `write_run` wants them. `trial` changes the Trial, `changed` the result."""
+    asked = Trial(backend=backend, replicas=replicas, **(trial or {}))
+    said: dict[str, Any] = {
+        "trial": asked,
+        "trial_id": asked.id,
+        "mode": "bare" if backend.endswith("_bare") else "full" if replicas > 1 else "solo",
+        "framework": {"torch": "torch", "tf": "tensorflow"}.get(backend.partition("_")[0], "none"),
+        "status": "ok",
+        "reason": None,
+    }
+    said.update(changed)
+    repeats = [_repeat(said["trial_id"], number, launch) for number, launch in enumerate(launches)]
+    return TrialResult(repeats=repeats, **said), list(launches)
+
+
+def write_run(folder: Path, trials: Sequence[tuple[TrialResult, list[Launch]]], **changed: Any) -> Path:
+    """Writes result.json and windows.parquet; `changed` changes the Result. Returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [line for result, launches in trials for line in _lines(result.trial_id, launches)]
+    path = folder / "windows.parquet"
+    frame(lines).to_parquet(path)
+    said: dict[str, Any] = {
+        "study": "by-hand",
+        "study_yaml": "name: by-hand\nbackends: [torch_ddp, torch_horovod]\n",
+        "quick": False,
+        "created_utc": "2026-01-02T03:04:05Z",
+        "environment": ENVIRONMENT,
+        "order": [(result.trial_id, repeat.repeat) for result, _ in trials for repeat in result.repeats],
+        "trials": [result for result, _ in trials],
+        "gates": [EQUAL],
+        "windows_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    said.update(changed)
+    (folder / "result.json").write_bytes(msgspec.json.encode(Result(**said)))
+    return folder
+
+
+def frame(lines: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Lines of windows.parquet with its column types."""
+    names = ["trial_id", "repeat", "rank", *Window.__struct_fields__]
+    types = dict.fromkeys(names, "Int64") | {"trial_id": "string", "warmup": "bool", "exchange": "bool"}
+    return pandas.DataFrame(list(lines), columns=names).astype(types)
+
+
+def _lines(trial_id: str, launches: Sequence[Launch]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "repeat": repeat, "rank": rank, **msgspec.structs.asdict(one)}
+        for repeat, launch in enumerate(launches)
+        for rank, windows in enumerate(launch.ranks)
+        for one in windows
+    ]
+
+
+def _repeat(trial_id: str, number: int, launch: Launch) -> Repeat:
+    ranks = len(launch.ranks)
+    setup = [SetupTimes(start_ns=500 * MS, build_ns=1500 * MS, first_step_ns=250 * MS) for _ in range(ranks)]
+    return Repeat(
+        trial_id=trial_id,
+        repeat=number,
+        started_utc="2026-01-02T03:04:05Z",
+        wall_ns=10_000 * MS,
+        command=launch.command,
+        error=launch.error,
+        gates=launch.gates,
+        losses=launch.losses,
+        facts=launch.facts,
+        setup=setup if launch.setup is None else launch.setup,
+        hosts=["box"] * ranks if launch.hosts is None else launch.hosts,
+        data_samples=300,
+        data_digest="0123456789abcdef",
+    )
+
+
+def by_hand(folder: Path, **changed: Any) -> Path:
+    """Five trials whose every number a reader can compute.
+
+    torch_bare     1 replica, launches of 50, 50, 50 samples/s
+    torch_ddp      2 replicas, 100, 100, 100: twice the bare run, so 100 %
+    torch_horovod  2 replicas, 64, 80, 100: geometric mean 80, so 80 %
+    tf_horovod     failed;   tf_mirrored   not selectable
+    """
+    trials = [
+        trial_result("torch_bare", 1, [launch_at(50, ranks=1) for _ in range(3)]),
+        trial_result("torch_ddp", 2, [launch_at(100) for _ in range(3)]),
+        trial_result("torch_horovod", 2, [launch_at(rate) for rate in (64, 80, 100)]),
+        trial_result(
+            "tf_horovod", 2, [launch_at(500)], status="failed", reason="rank 1 was killed by signal 9 in phase windows"
+        ),
+        trial_result("tf_mirrored", 2, status="not_selectable", reason="tensorflow is not installed"),
+    ]
+    return write_run(folder, trials, **changed)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from reports import render
+from reports.load import load
+from reports.table import rows
+from reports.terminal import render as render_terminal
+from tests.reports.build import by_hand, launch_at, trial_result, write_run
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("format", ["csv", "md", "text"])
+def test_the_run_made_by_hand_reads_as_its_golden_text(tmp_path, format):
+    assert render(by_hand(tmp_path), format) == (GOLDEN / f"by_hand.{format}").read_bytes().decode()
+
+
+def test_json_holds_the_same_numbers_as_csv(tmp_path):
+    by_hand(tmp_path)
+    document = json.loads(render(tmp_path, "json"))
+    lines = list(csv.DictReader(io.StringIO(render(tmp_path, "csv"), newline="")))
+    as_text = [{name: "" if value is None else str(value) for name, value in row.items()} for row in document["rows"]]
+    assert lines == as_text
+    assert document["rows"][2]["samples_per_second"] == 80.0
+    assert document["rows"][2]["efficiency"] == 0.8
+
+
+def test_infinite_losses_leave_no_infinity_in_the_json(tmp_path):
+    # 1e308 against 1e-308 is a relative difference that no double can hold.
+    trials = [trial_result("torch_ddp", 2, [launch_at(100, losses=[1e-308])]),
+              trial_result("torch_horovod", 2, [launch_at(100, losses=[1e308])])]  # fmt: skip
+    write_run(tmp_path, trials)
+    text = render(tmp_path, "json")
+    assert "Infinity" not in text
+    assert json.loads(text)["rows"][1]["loss_difference"] is None
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_defused(tmp_path):
+    write_run(tmp_path, [trial_result("=HYPERLINK(1)", 2, status="failed", reason="@SUM(A1)\r\n-2+3")])
+    line = next(csv.DictReader(io.StringIO(render(tmp_path, "csv"), newline="")))
+    assert line["backend"] == "'=HYPERLINK(1)"
+    assert line["reason"] == "'@SUM(A1)\r\n-2+3"
+
+
+def test_markdown_reads_nothing_into_a_name(tmp_path):
+    write_run(tmp_path, [trial_result("a|b<i>`c`", 2, status="failed", reason="line one\n| line two |")])
+    row = next(line for line in render(tmp_path, "md").splitlines() if line.startswith("| a"))
+    assert row.startswith(r"| a\|b&lt;i>\`c\` | 2 | failed |")
+    assert r"line one \| line two \|" in render(tmp_path, "md")
+
+
+HOSTILE = ["x" * 10_000, "\x1b[31mred\x1b[0m", "\u202eevil", "日本語の名前がとても長いので切り詰められる", "🚀" * 40]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=["long", "escape", "override", "wide", "emoji"])
+def test_the_terminal_table_fits_80_columns_and_sends_no_escape(tmp_path, name):
+    trials = [trial_result(name, 2, [launch_at(100)]), trial_result("torch_ddp", 2, status="failed", reason=name * 3)]
+    text = render(write_run(tmp_path, trials), "text")
+    wide = [line for line in text.splitlines() if sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) > 80]
+    assert [line for line in wide if not line.startswith(("torch_ddp, 2", "  "))] == []
+    assert not any(unicodedata.category(character) in ("Cc", "Cf") for character in text.replace("\n", ""))
+
+
+def test_colour_changes_nothing_but_colour(tmp_path):
+    found = rows(load(by_hand(tmp_path)))
+    coloured = render_terminal(found, color=True)
+    plain = coloured
+    for code in ("\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"):
+        plain = plain.replace(code, "")
+    assert "\x1b[31m" in coloured
+    assert plain == render_terminal(found, color=False)
+
+
+def test_importing_reports_loads_no_plotting_and_no_tables():
+    code = (
+        "import sys, reports; reports.FORMATS;"
+        "print([name for name in ('matplotlib', 'pandas', 'pyarrow', 'numpy', 'jinja2') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_exporting_loads_no_plotting(tmp_path):
+    code = f"import sys, pathlib, reports; reports.render(pathlib.Path({str(tmp_path)!r}), 'csv');" \
+        "print('matplotlib' in sys.modules, 'jinja2' in sys.modules)"  # fmt: skip
+    by_hand(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

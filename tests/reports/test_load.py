@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pandas  # noqa: TID253
+import pytest
+
+from bench.errors import UserError
+from reports import render
+from reports.load import load
+from tests.reports.build import by_hand
+
+
+def change(folder, **fields):
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def refusal(folder) -> str:
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    return str(caught.value)
+
+
+def test_a_whole_run_loads_with_whole_numbers(tmp_path):
+    run = load(by_hand(tmp_path))
+    assert run.result.study == "by-hand"
+    assert str(run.windows["duration_ns"].dtype) == "Int64"
+
+
+def test_no_folder_is_said(tmp_path):
+    assert refusal(tmp_path / "none").endswith("is not a run folder: there is no such folder")
+
+
+def test_a_file_in_place_of_the_folder_is_said(tmp_path):
+    assert "it is a file, give the folder" in refusal(by_hand(tmp_path) / "result.json")
+
+
+def test_a_run_without_a_result_says_how_to_go_on(tmp_path):
+    message = refusal(tmp_path)
+    assert "has no result.json: this run has not finished a trial" in message
+    assert f"`paceline run --resume {tmp_path}`" in message
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500, -1])
+def test_a_result_cut_off_is_said_wherever_it_is_cut(tmp_path, kept):
+    path = by_hand(tmp_path) / "result.json"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "is cut off or is not JSON" in refusal(tmp_path)
+
+
+def test_a_result_in_bytes_that_are_no_text_is_said(tmp_path):
+    (by_hand(tmp_path) / "result.json").write_bytes(b'{"schema": 1, "study": "\xff\xfe"}')
+    assert "result.json" in refusal(tmp_path)
+
+
+def test_json_that_is_no_result_is_said(tmp_path):
+    (by_hand(tmp_path) / "result.json").write_text('{"hello": 1}')
+    assert "is not a result of paceline" in refusal(tmp_path)
+
+
+def test_another_format_is_refused_by_number(tmp_path):
+    change(by_hand(tmp_path), schema=2, trials="of another shape")
+    assert "has format 2 and this paceline reads format 1" in refusal(tmp_path)
+
+
+def test_a_field_of_the_wrong_type_is_named(tmp_path):
+    change(by_hand(tmp_path), quick="yes")
+    assert "$.quick" in refusal(tmp_path)
+
+
+def test_missing_windows_are_said(tmp_path):
+    (by_hand(tmp_path) / "windows.parquet").unlink()
+    assert "windows.parquet is missing" in refusal(tmp_path)
+
+
+def test_one_altered_byte_of_the_windows_is_found(tmp_path):
+    path = by_hand(tmp_path) / "windows.parquet"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    assert "is not the file that result.json describes" in refusal(tmp_path)
+
+
+def replace_windows(folder, content: bytes):
+    (folder / "windows.parquet").write_bytes(content)
+    change(folder, windows_sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_windows_that_are_no_parquet_are_said(tmp_path):
+    replace_windows(by_hand(tmp_path), b"no parquet")
+    assert "is not a Parquet file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda frame: frame.drop(columns=["samples"]), "lacks the columns samples"),
+        (lambda frame: frame.assign(duration_ns=1.5), "column duration_ns: Float64 values, expected whole numbers"),
+        (lambda frame: frame.assign(warmup="no"), "column warmup"),
+        (lambda frame: frame.assign(samples=frame["samples"].where(frame["rank"] == 0)), "a value is missing"),
+    ],
+)
+def test_windows_of_another_shape_are_said(tmp_path, spoil, message):
+    path = by_hand(tmp_path) / "windows.parquet"
+    replace_windows(tmp_path, spoil(pandas.read_parquet(path)).to_parquet())
+    assert message in refusal(tmp_path)
+
+
+def test_a_column_of_unknowns_only_loads(tmp_path):
+    path = by_hand(tmp_path) / "windows.parquet"
+    replace_windows(tmp_path, pandas.read_parquet(path).assign(rss_bytes=None).to_parquet())
+    assert load(tmp_path).windows["rss_bytes"].isna().all()
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="format 'pdf' is not known; allowed are html, csv, json, md, text"):
+        render(tmp_path, "pdf")

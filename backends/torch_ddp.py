@@ -60,9 +60,8 @@ class Backend(TorchBackend):
 
     def exchanged(self) -> tuple[int | None, int | None, int | None, str | None]:
         """From the buckets that DDP's reducer holds and reduces once per backward pass, not from the request."""
-        report = self.wrapped._get_ddp_logging_data()
-        sizes = report.get("rebuilt_bucket_sizes") or report.get("bucket_sizes")
-        if not sizes or not report.get("num_buckets_reduced"):
+        sizes = self._bucket_sizes()
+        if sizes is None:
             return None, None, None, None
         bucket_bytes = [int(size) for size in sizes.split(",")]
         dtypes = {parameter.grad.dtype for parameter in self.model.parameters()}
@@ -75,6 +74,14 @@ class Backend(TorchBackend):
             sum(bucket_bytes),
             str(dtype).removeprefix("torch."),
         )
+
+    def _bucket_sizes(self) -> str | None:
+        """Bytes of each bucket, "1049328, 16684544", None before the first full step. DDP regroups after that step."""
+        report = self.wrapped._get_ddp_logging_data()
+        if not report.get("num_buckets_reduced"):
+            return None
+        sizes: str = report.get("rebuilt_bucket_sizes") or report["bucket_sizes"]
+        return sizes
 
     def algorithm(self) -> tuple[str, str]:
         if self.world.size == 1:
@@ -93,6 +100,7 @@ class Backend(TorchBackend):
         return {
             "communication": distributed.get_backend(),
             "bucket_cap_bytes": report["bucket_cap_bytes"],
+            "bucket_bytes": self._bucket_sizes(),
             "gradient_as_bucket_view": bool(report["gradient_as_bucket_view"]),
             "find_unused_parameters": bool(report["find_unused_parameters"]),
             "buffers_synchronised": bool(report["broadcast_buffers"]),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -222,6 +223,24 @@ def test_real_lengths_vary_and_most_sequences_are_full(many: dict[str, np.ndarra
     assert len(np.unique(real)) > 100
 
 
+def test_a_random_b_comes_from_another_document(tmp_path: Path, batches: Make) -> None:
+    """Document i is made of word i alone; every word is one token, and room for a pair is 5 tokens."""
+    words = ["ein", "zwei", "drei"]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    (tmp_path / "a.txt").write_text("\n\n".join(" ".join([word] * 9) for word in words))
+    workload = Workload(
+        data=str(tmp_path / "a.txt"), vocabulary=str(tmp_path), sequence_length=8, batch_per_replica=600
+    )
+    flat = {name: array[0, 0] for name, array in batches(workload).batch(0).arrays.items()}
+    seen = set()
+    for sample in range(600):
+        a, b = unmasked(sample, flat)
+        assert len({*a}) == len({*b}) == 1
+        assert (a[0] != b[0]) == flat["next_sentence_labels"][sample]
+        seen.add((a[0], b[0]))
+    assert len(seen) == 9
+
+
 def test_a_lone_document_is_enough(tmp_path: Path, batches: Make) -> None:
     (tmp_path / "a.txt").write_text("one two three four five six seven")
     batch = batches(Workload(data=str(tmp_path / "a.txt"), sequence_length=8)).batch(0)
@@ -230,17 +249,21 @@ def test_a_lone_document_is_enough(tmp_path: Path, batches: Make) -> None:
 
 
 def test_ner_samples_are_whole_sentences_with_their_labels(
-    batches: Make, prepared: Callable[[Workload], Corpus]
+    tmp_path: Path, batches: Make, prepared: Callable[[Workload], Corpus]
 ) -> None:
-    folder = prepared(NER).folder
+    """With letters as pieces, so that most words have several."""
+    pieces = [f"{start}{letter}" for start in ("", "##") for letter in ascii_lowercase]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]))
+    workload = Workload(task="ner", vocabulary=str(tmp_path), sequence_length=32, batch_per_replica=4)
+    folder = prepared(workload).folder
     tokens, labels, offsets = (np.load(folder / f"{name}.npy") for name in ("tokens", "labels", "offsets"))
     known = {tuple(tokens[start:end].tolist()): labels[start:end].tolist() for start, end in pairwise(offsets)}
-    batch = batches(NER, 0, 5, 5).batch(2)
+    batch = batches(workload, 0, 5, 5).batch(2)
     flat = {name: array.reshape(20, 32) for name, array in batch.arrays.items()}
     for sample in range(20):
         real = int(flat["attention_mask"][sample].sum())
         ids = flat["input_ids"][sample].tolist()
-        assert (ids[0], ids[real - 1], set(ids[real:])) == (2, 3, {0})
+        assert (ids[0], ids[real - 1], ids[real:]) == (2, 3, [0] * (32 - real))
         expected = [-1, *known[tuple(ids[1 : real - 1])], -1, *[-1] * (32 - real)]
         assert flat["labels"][sample].tolist() == [max(label, 0) for label in expected]
         assert flat["label_weights"][sample].tolist() == [float(label >= 0) for label in expected]

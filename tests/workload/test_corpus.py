@@ -125,6 +125,13 @@ def test_a_long_sentence_is_cut_between_words_and_before_an_entity(letters: Voca
     assert arrays["words"].tolist() == [1, 3]
 
 
+def test_an_entity_that_does_not_fit_with_its_next_word_is_cut_again(letters: Vocabulary) -> None:
+    """Room for 8; the entity of 3 + 3 + 5 pieces moves to the second sample, where its last word does not fit."""
+    sentence = Sentence(("aa", "bbb", "ccc", "ddddd"), ("O", "B-PER", "I-PER", "I-PER"))
+    arrays = ner_arrays([sentence], ("O", "B-PER", "I-PER"), letters, 10)
+    assert arrays["offsets"].tolist() == [0, 2, 8, 13]
+
+
 def test_an_entity_longer_than_a_sample_is_cut_and_a_longer_word_shortened(letters: Vocabulary) -> None:
     sentence = Sentence(("fischerfischer", "anna", "anna"), ("B-PER", "I-PER", "I-PER"))
     arrays = ner_arrays([sentence], ("O", "B-PER", "I-PER"), letters, 10)

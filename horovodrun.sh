@@ -41,4 +41,4 @@ source "$root/bench/setup/ready.sh"
 paceline_ready
 # Absolute, and first on the path: a folder called bench where the caller stands, or in PYTHONPATH, must not win.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-exec "$root/.venv/bin/python" -P -m bench run --launcher horovodrun "$@" ${study[@]+"${study[@]}"}
+exec "$root/.venv/bin/python" -P -m bench run "$@" ${study[@]+"${study[@]}"}

@@ -60,8 +60,13 @@ class TorchBackend:
         self.fence()
 
     def stop(self) -> None:
-        self._sums.clear()
+        self._forget()
+        for name in ("wrapped", "network", "optimizer", "model"):
+            self.__dict__.pop(name, None)
         self.leave()
+
+    def _forget(self) -> None:
+        self._sums, self._snapshot = [], None
 
     def leave(self) -> None:
         """Leaves the group; called more than once, and also when `join` failed."""
@@ -70,6 +75,7 @@ class TorchBackend:
 
     def build(self, trial: Trial, checkpoint: Path) -> None:
         _refuse_unsupported(trial)
+        self._forget()
         self.trial = trial
         _set_threads(trial.threads_per_replica)
         task = trial.workload.task

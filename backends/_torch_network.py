@@ -36,6 +36,7 @@ def load_model(task: Task, checkpoint: Path) -> Any:
         attn_implementation="sdpa",
         dtype=torch.float32,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported below, with the names
     )
     wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if wrong:

@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 import horovod
-import horovod.tensorflow as hvd
 
 from backends._tensorflow import TensorFlowBackend, use_own_gpu
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
+
+import horovod.tensorflow as hvd  # isort: skip (it imports Keras, whose framework must have been chosen before)
 
 # Of horovod 0.28.1; it has no function that tells them.
 _FUSION_THRESHOLD_BYTES = 128 * 1024 * 1024

@@ -37,6 +37,7 @@ class Backend(TorchBackend):
             store=_meet(self.world),
             rank=self.world.rank,
             world_size=self.world.size,
+            device_id=self.device if self.device.type == "cuda" else None,
         )
 
     def barrier(self) -> None:

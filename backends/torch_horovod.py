@@ -53,6 +53,7 @@ class Backend(TorchBackend):
     def wrap(self) -> None:
         # Without the tied decoder, which named_parameters leaves out: every tensor is exchanged once.
         parameters = list(self.model.named_parameters())
+        self._issued = None
         hvd.broadcast_parameters(dict(parameters), root_rank=0)
         self.optimizer = hvd.DistributedOptimizer(self.optimizer, named_parameters=parameters)
 

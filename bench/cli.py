@@ -6,6 +6,7 @@ Exit status: 0 all trials are fine, 1 at least one failed (its row says why), 2 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +79,10 @@ def doctor() -> int:
     from bench import doctor as examine
 
     click.echo("looking (each backend is imported for real) ...", err=True)
-    findings = [*examine.backends(), *examine.launchers()]
-    for finding in findings:
+    for finding in itertools.chain(examine.backends(), examine.launchers()):
         mark = "ok" if finding.problem is None else "--"
-        click.echo(f"{mark}  {finding.name:<14} {finding.problem or finding.detail}")
+        said = (finding.problem or finding.detail).replace("\n", "\n" + " " * 19)
+        click.echo(f"{mark}  {finding.name:<14} {said}")
     for name, reason in examine.set_up_problems().items():
         click.echo(f"--  the set-up left out {name}: {reason}")
     return 0

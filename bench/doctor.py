@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +25,18 @@ class Finding:
     detail: str
 
 
-def backends() -> list[Finding]:
-    """Every backend, imported for real; a broken installation shows its own last line."""
+def backends() -> Iterator[Finding]:
+    """Every backend as it is imported for real; a broken installation shows its own last line."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(_backend, catalog.entries()))
+        yield from pool.map(_backend, catalog.entries())
 
 
 def _backend(name: str) -> Finding:
     row = catalog.entry(name)
     versions = ", ".join(f"{package} {found}" for package in row.requires if (found := catalog.version(package)))
     detail = (
-        f"{versions or 'no framework'}; compute {'/'.join(row.compute)}, wire {'/'.join(row.wire)}, "
-        f"all-reduce {'/'.join(row.allreduce)}; launchers {', '.join(row.launchers)}"
+        f"{versions or 'no framework'}\ncompute {'/'.join(row.compute)}, wire {'/'.join(row.wire)}, "
+        f"all-reduce {'/'.join(row.allreduce)}\nlaunchers {', '.join(row.launchers)}"
     )
     return Finding(name, catalog.why_not_installed(name) or _why_not_importable(name), detail)
 
@@ -59,16 +60,15 @@ def _why_not_importable(name: str) -> str | None:
     return said[-1] if said else f"importing it ended with status {done.returncode}"
 
 
-def launchers() -> list[Finding]:
+def launchers() -> Iterator[Finding]:
     """Where each launcher was found; Horovod's own list of controllers for horovodrun."""
-    findings = [Finding("local", None, "built in, one host")]
+    yield Finding("local", None, "built in, one host")
     for name in ("horovodrun", "torchrun", "mpirun"):
         path = catalog.program(name)
         detail = path or ""
         if name == "horovodrun" and path:
-            detail += f"; controllers: {', '.join(_controllers(path)) or 'none'}"
-        findings.append(Finding(name, None if path else "not installed", detail))
-    return findings
+            detail += f"\ncontrollers: {', '.join(_controllers(path)) or 'none'}"
+        yield Finding(name, None if path else "not installed", detail)
 
 
 def _controllers(horovodrun: str) -> list[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.errors import UserError
 
-FORMATS = ("html", "csv", "json", "md", "text")
+FORMATS = ("html", "csv", "json", "md", "text", "terminal")
 
 
 def render(run_folder: Path, format: str) -> str | bytes:
-    """The document of one run. "text" is the terminal's table without colour. Raises UserError.
+    """The document of one run. "terminal" is the table for 80 columns in colour, "text" without. Raises UserError.
 
     Every format is text; the caller writes it as UTF-8 with line ends as they are (CSV has its own).
     """
@@ -26,11 +26,11 @@ def render(run_folder: Path, format: str) -> str | bytes:
         from reports.html import render_html
 
         return render_html(run)
-    if format == "text":
+    if format in ("text", "terminal"):
         from reports.table import rows
         from reports.terminal import render as render_text
 
-        return render_text(rows(run), color=False)
+        return render_text(rows(run), color=format == "terminal")
     from reports.export import render as render_export
 
     return render_export(run, format)

@@ -13,7 +13,7 @@ from reports.text import DASH, counted, size
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the effective settings: a text per trial; `differs` when the trials disagree."""
+    """One line of the effective settings: a text per trial; `differs` when two trials say different things."""
 
     name: str
     values: tuple[str, ...]
@@ -46,7 +46,7 @@ def effective(result: Result, labels: Mapping[str, str]) -> tuple[list[str], lis
     found = []
     for name in names:
         values = tuple(table.get(name, DASH) for table in tables)
-        found.append(Setting(name, values, len(set(values)) > 1))
+        found.append(Setting(name, values, len(set(values) - {DASH}) > 1))
     return [f"{labels[trial.trial_id]} \u00d7{trial.trial.replicas}" for trial in speaking], found
 
 
@@ -123,7 +123,7 @@ def _lines(facts: Facts, trial: TrialResult) -> Iterator[tuple[str, str]]:
     for name, version in facts.versions.items():
         yield f"version of {name}", version
     for name, value in facts.settings.items():
-        yield name, _said(value)
+        yield name.replace("_", " "), _said(value)
 
 
 def _against(asked: str, effective: str | None) -> str:
@@ -143,7 +143,7 @@ def _where(labels: Mapping[str, str], owner: str | None, repeats: Sequence[int],
     if owner is None:
         return "the whole run"
     name = labels.get(owner, owner)
-    return f"{name}: {_launches(repeats, total.get(owner, 0))}" if repeats else name
+    return f"{name}: {_launches(repeats, total.get(owner, 0))}" if total.get(owner, 0) > 1 and repeats else name
 
 
 def _launches(repeats: Sequence[int], total: int) -> str:

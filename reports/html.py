@@ -125,7 +125,7 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
         "first_step_s": number(found.first_step_s, 3),
         "setup_s": number(found.setup_s, 3),
         "efficiency": percent(row.efficiency.point if row.efficiency else None),
-        "loss_difference": DASH if row.loss_difference is None else f"{row.loss_difference:.1e}",
+        "loss_difference": _difference(row.loss_difference),
     }
     for name in ("tokens_real_per_second", "tokens_padded_per_second"):
         estimate: Estimate | None = getattr(found, name)
@@ -135,6 +135,10 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
     bounds = interval(row.efficiency, 100, 2)
     texts["efficiency_interval"] = f"{bounds} %" if bounds else ""
     return texts
+
+
+def _difference(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1e}" if value else "0"
 
 
 def _bar(speed: Estimate, reach: float) -> Bar:

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch  # noqa: TID253
-import transformers  # noqa: TID253
+import torch
+import transformers
 
 from bench.records import Workload
 from bench.workload.batches import Batches

@@ -222,7 +222,7 @@ OTHERS = [
     (name, launcher)
     for name, row in BACKENDS.items()
     for launcher in row.launchers
-    if launcher in ("torchrun", "mpirun", "local") and row.wrapper != "none" and not row.local_replicas
+    if launcher in ("torchrun", "mpirun") and row.wrapper != "none" and not row.local_replicas
 ]
 
 

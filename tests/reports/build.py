@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pandas  # noqa: TID253 these tests write what the reports read
+import pandas
 
 from bench.records import (
     Environment,

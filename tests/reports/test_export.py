@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from reports import render
-from reports.load import load
-from reports.table import rows
-from reports.terminal import render as render_terminal
 from tests.reports.build import by_hand, launch_at, trial_result, write_run
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -72,13 +69,11 @@ def test_the_terminal_table_fits_80_columns_and_sends_no_escape(tmp_path, name):
 
 
 def test_colour_changes_nothing_but_colour(tmp_path):
-    found = rows(load(by_hand(tmp_path)))
-    coloured = render_terminal(found, color=True)
-    plain = coloured
+    coloured = plain = render(by_hand(tmp_path), "terminal")
     for code in ("\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"):
         plain = plain.replace(code, "")
     assert "\x1b[31m" in coloured
-    assert plain == render_terminal(found, color=False)
+    assert plain == render(tmp_path, "text")
 
 
 def test_importing_reports_loads_no_plotting_and_no_tables():

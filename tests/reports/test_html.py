@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.records import GateOutcome
-from reports import chart, render
+from reports import FORMATS, chart, render
 from reports.load import load
 from reports.table import rows
 from tests.reports.build import ENVIRONMENT, by_hand, facts, launch_at, trial_result, write_run
@@ -126,7 +126,7 @@ def test_a_run_without_any_speed_still_makes_a_page(tmp_path):
 
 def test_a_run_without_trials_still_makes_every_document(tmp_path):
     write_run(tmp_path, [], gates=[])
-    for format in ("html", "csv", "json", "md", "text"):
+    for format in FORMATS:
         assert isinstance(render(tmp_path, format), str)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-import pandas  # noqa: TID253
+import pandas
 import pytest
 
 from bench.errors import UserError
@@ -115,5 +115,5 @@ def test_a_column_of_unknowns_only_loads(tmp_path):
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match="format 'pdf' is not known; allowed are html, csv, json, md, text"):
+    with pytest.raises(UserError, match="format 'pdf' is not known; allowed are html, csv, json, md, text, terminal"):
         render(tmp_path, "pdf")

@@ -84,6 +84,12 @@ def test_failed_and_not_selectable_trials_keep_their_row_and_show_no_speed(tmp_p
     assert (table["tf_mirrored"].status, table["tf_mirrored"].launches) == ("not_selectable", 0)
 
 
+def test_a_launch_with_an_error_withholds_the_speed_whatever_the_status_says(tmp_path):
+    write_run(tmp_path, [trial_result("torch_ddp", 2, [launch_at(100), launch_at(100, error="rank 1 hangs")])])
+    row = found(tmp_path)["torch_ddp"]
+    assert (row.status, row.measured, row.reason) == ("failed", None, "launch 1: rank 1 hangs")
+
+
 @pytest.mark.parametrize("place", ["launch", "trial", "run"])
 def test_a_failed_gate_withholds_the_speed(tmp_path, place):
     ddp = trial_result("torch_ddp", 2, three(100, gates=[BROKEN] if place == "launch" else []))

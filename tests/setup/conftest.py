@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,16 @@ class Repository:
                     archive.writestr(member, text)
             digest = sha256 or hashlib.sha256(path.read_bytes()).hexdigest()
         (self.root / "locks" / f"{lock}.txt").write_text(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+
+    def make_venv(self) -> None:
+        """A .venv that the set-up accepts, with this Python's pip linked in: making its own takes five seconds."""
+        venv = self.root / ".venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        (packages,) = venv.glob("lib/python*/site-packages")
+        installed = Path(sysconfig.get_path("purelib"))
+        for path in (installed / "pip", *installed.glob("pip-*.dist-info")):
+            (packages / path.name).symlink_to(path)
+        (venv / "bin/pip").write_text(f"#!{venv}/bin/python\n")
 
     @property
     def environ(self) -> dict[str, str]:

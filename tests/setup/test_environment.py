@@ -32,6 +32,7 @@ def has(repository: Repository, module: str) -> bool:
 
 
 def test_what_cannot_be_had_is_left_out_with_its_reason_and_the_rest_works(repository: Repository) -> None:
+    repository.make_venv()
     done = repository.ready(**NO_COMPILER)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -59,6 +60,7 @@ def test_what_cannot_be_had_is_left_out_with_its_reason_and_the_rest_works(repos
 
 
 def test_a_part_that_was_asked_for_by_name_and_cannot_be_had_is_exit_2(repository: Repository) -> None:
+    repository.make_venv()
     done = repository.ready(PACELINE_WITH="torch,tensorflow")
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
@@ -67,6 +69,7 @@ def test_a_part_that_was_asked_for_by_name_and_cannot_be_had_is_exit_2(repositor
 
 
 def test_only_what_was_asked_for_is_installed_and_stays_the_choice(repository: Repository) -> None:
+    repository.make_venv()
     assert repository.ready(PACELINE_WITH="torch").returncode == 0
     assert stamp(repository)["wanted"] == ["torch"]
     assert repository.ready("dev").returncode == 0
@@ -89,6 +92,7 @@ def test_a_name_that_is_no_part_is_refused_before_anything_is_made(repository: R
 
 
 def test_a_wheel_with_another_hash_is_refused(repository: Repository) -> None:
+    repository.make_venv()
     repository.pin("core", "core_libraries", sha256="1" * 64)
     done = repository.ready()
     assert done.returncode == 2
@@ -98,6 +102,7 @@ def test_a_wheel_with_another_hash_is_refused(repository: Repository) -> None:
 
 
 def test_without_a_network_the_set_up_says_so_in_one_sentence(repository: Repository) -> None:
+    repository.make_venv()
     closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "1", "PIP_NO_INDEX": "", "PIP_FIND_LINKS": ""}
     done = repository.ready(**closed)
     assert done.returncode == 2
@@ -144,12 +149,14 @@ def test_of_two_set_ups_at_once_one_waits_and_has_nothing_left_to_do(repository:
 
 
 def test_a_clone_that_was_moved_is_set_up_again(repository: Repository) -> None:
+    repository.make_venv()
     assert repository.ready(PACELINE_WITH="torch").returncode == 0
     moved = Repository(repository.root.with_name("moved"), repository.wheels, repository.tools)
     repository.root.rename(moved.root)
     done = moved.ready(PACELINE_WITH="torch")
     assert done.returncode == 0, done.stderr
     assert str(moved.root) in (moved.root / ".venv/bin/pip").read_text()
+    assert "virtual environment: ready" in done.stderr and has(moved, "torch_module")
 
 
 def test_the_shell_and_python_compute_the_same_key(repository: Repository) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from backends._tensorflow_keras import keras, tf
 from backends._tensorflow_weights import Binding
 from bench.records import Optimizer
@@ -25,9 +27,11 @@ class AdamW(keras.optimizers.Adam):  # type: ignore[misc]
     kernel = "ResourceApplyAdam"
 
     def _backend_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
-        # float64: at t = 1 the float32 error of 1 - 0.999^t would be 1e-5.
+        # In float64, since at t = 1 the float32 error of 1 - 0.999^t would be 1e-5; of the betas as the kernel has
+        # them, in float32, since its 1 - 0.999 is as far off and must cancel.
         step = tf.cast(self.iterations.value + 1, tf.float64)
-        first, second = (1.0 - tf.pow(tf.constant(beta, tf.float64), step) for beta in (self.beta_1, self.beta_2))
+        betas = (float(np.float32(beta)) for beta in (self.beta_1, self.beta_2))
+        first, second = (1.0 - tf.pow(tf.constant(beta, tf.float64), step) for beta in betas)
         alpha = tf.cast(tf.cast(learning_rate, tf.float64) * tf.sqrt(second) / first, tf.float32)
         epsilon = tf.cast(self.epsilon * tf.sqrt(second), tf.float32)
         for gradient, variable in zip(gradients, variables, strict=True):

@@ -5,11 +5,10 @@ Gates of one launch look at its ranks; gates between trials compare what differe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import catalog
+from bench import catalog, stats
 from bench.records import DataDigest, Facts, GateOutcome, StepLosses, Trial, TrialResult, Weights, Window
 
 # float32, no dropout, same global batch. Two stacks at one world size sum in different orders inside a kernel;
@@ -73,7 +72,7 @@ def finite_loss(reports: Sequence[RankReport]) -> GateOutcome:
     for parts in zip(*(report.losses for report in reports), strict=True):
         for index in range(len(parts[0].numerators)):
             for report, part in zip(reports, parts, strict=True):
-                if not all(math.isfinite(value) for value in part.numerators[index]):
+                if None in part.numerators[index]:
                     return _fails("finite loss", f"the loss of rank {report.rank} is not finite at step {step}")
             step += 1
     return _holds("finite loss", f"finite at all {step} steps")
@@ -101,16 +100,15 @@ def same_weights(reports: Sequence[RankReport]) -> GateOutcome:
     return _holds("weights", f"{len(expected)} tensors bitwise equal on {replicas} replicas")
 
 
-def step_losses(reports: Sequence[RankReport]) -> list[float]:
-    """Global loss per step: over heads, the ranks' numerators added, divided by the global weight."""
-    losses: list[float] = []
+def step_losses(reports: Sequence[RankReport]) -> list[float | None]:
+    """Global loss per step: over heads, the ranks' numerators added, divided by the global weight. None: not finite."""
+    losses: list[float | None] = []
     for parts in zip(*(report.losses for report in reports), strict=True):
         for step, weights in enumerate(parts[0].global_weights):
-            terms = [
-                sum(part.numerators[step][head] for part in parts) / weight if weight else 0.0
-                for head, weight in enumerate(weights)
-            ]
-            losses.append(sum(terms))
+            terms = [[part.numerators[step][head] for part in parts] for head in range(len(weights))]
+            known = [[value for value in of_ranks if value is not None] for of_ranks in terms]
+            total = sum(sum(values) / weight for values, weight in zip(known, weights, strict=True) if weight)
+            losses.append(total if known == terms else None)
     return losses
 
 
@@ -118,14 +116,25 @@ def step_losses(reports: Sequence[RankReport]) -> list[float]:
 
 
 def between(results: Sequence[TrialResult]) -> list[GateOutcome]:
-    """One outcome per gate and trial that ran: against the first trial of its group that ran the same work."""
+    """One outcome per gate and trial that ran, but for the first of each group: the others are held against it."""
     ran = [result for result in results if result.status == "ok" and result.repeats]
-    checks = (_same_model, _same_data, _same_losses)
-    return [check(result, ran) for result in ran for check in checks]
+    checks = (
+        ("same model", _model_key, _same_model),
+        ("same data", _data_key, _same_data),
+        ("same losses", _loss_key, _same_losses),
+    )
+    outcomes: list[GateOutcome] = []
+    for result in ran:
+        for gate, key, check in checks:
+            group = [other for other in ran if key(other.trial) == key(result.trial)]
+            if len(group) == 1:
+                outcomes.append(_unknown(gate, "not shown: no other trial did the same work", result.trial_id))
+            elif group[0] is not result:
+                outcomes.append(check(result, group[0]))
+    return outcomes
 
 
-def _same_model(result: TrialResult, ran: Sequence[TrialResult]) -> GateOutcome:
-    reference = next(other for other in ran if _model_key(other.trial) == _model_key(result.trial))
+def _same_model(result: TrialResult, reference: TrialResult) -> GateOutcome:
     given, expected = (one.repeats[0].facts[0].parameter_elements for one in (result, reference))
     if given != expected:
         sentence = f"{result.trial.backend} trains {given:,} elements, {reference.trial.backend} {expected:,}"
@@ -133,8 +142,7 @@ def _same_model(result: TrialResult, ran: Sequence[TrialResult]) -> GateOutcome:
     return _against("same model", f"{given:,} trained elements", result, reference)
 
 
-def _same_data(result: TrialResult, ran: Sequence[TrialResult]) -> GateOutcome:
-    reference = next(other for other in ran if _data_key(other.trial) == _data_key(result.trial))
+def _same_data(result: TrialResult, reference: TrialResult) -> GateOutcome:
     expected = reference.repeats[0]
     for repeat in result.repeats:
         if (repeat.data_samples, repeat.data_digest) != (expected.data_samples, expected.data_digest):
@@ -146,17 +154,20 @@ def _same_data(result: TrialResult, ran: Sequence[TrialResult]) -> GateOutcome:
     return _against("same data", f"{expected.data_samples:,} samples, digest {expected.data_digest}", result, reference)
 
 
-def _same_losses(result: TrialResult, ran: Sequence[TrialResult]) -> GateOutcome:
+def _same_losses(result: TrialResult, reference: TrialResult) -> GateOutcome:
     if result.trial.compute != "float32" or result.trial.workload.dropout > 0:
         return _unknown("same losses", "equality not shown: only float32 without dropout is compared", result.trial_id)
-    reference = next(other for other in ran if _loss_key(other.trial) == _loss_key(result.trial))
     same_world = reference.trial.replicas == result.trial.replicas
     tolerance = SAME_WORLD_TOLERANCE if same_world else OTHER_WORLD_TOLERANCE
     expected = reference.repeats[0].losses[:COMPARED_STEPS]
     worst = 0.0
     for repeat in result.repeats:
         for step, (loss, wanted) in enumerate(zip(repeat.losses, expected, strict=False)):
-            difference = abs(loss - wanted) / abs(wanted) if wanted else abs(loss)
+            if loss is None or wanted is None:
+                return _fails(
+                    "same losses", f"step {step} of repeat {repeat.repeat} has no finite loss", result.trial_id
+                )
+            difference = stats.relative_difference(loss, wanted)
             if difference > tolerance:
                 sentence = (
                     f"{result.trial.backend} has loss {loss:.9g} at step {step} of repeat {repeat.repeat}, "
@@ -187,10 +198,7 @@ def _is_programmed(trial: Trial) -> bool:
 
 
 def _against(gate: str, evidence: str, result: TrialResult, reference: TrialResult) -> GateOutcome:
-    """Holds against another trial; against itself it shows nothing, and says so."""
-    if reference.trial_id == result.trial_id:
-        return _unknown(gate, f"{evidence}: the reference of its group", result.trial_id)
-    sentence = f"{evidence}, against {reference.trial.backend} at {reference.trial.replicas} replicas"
+    sentence = f"{evidence}, against {reference.trial.backend} at {reference.trial.replicas} replica(s)"
     return GateOutcome(gate=gate, holds=True, sentence=sentence, trial_id=result.trial_id)
 
 

@@ -155,11 +155,12 @@ class StepLosses(Record, frozen=True, kw_only=True, tag="losses"):
 
     `numerators[step][head]`, `weights[step][head]` as the backend computed them; `global_weights[step][head]`
     as the harness knows them from the data: loss = sum over ranks of numerators / global weight, summed over heads.
+    None: infinite or not a number, which JSON cannot hold.
     """
 
     window: int
     heads: list[str]
-    numerators: list[list[float]]
+    numerators: list[list[float | None]]
     weights: list[list[float]]
     global_weights: list[list[float]]
 
@@ -247,7 +248,10 @@ class GateOutcome(Record, frozen=True, kw_only=True):
 
 
 class Repeat(Record, frozen=True, kw_only=True):
-    """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet."""
+    """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet.
+
+    `losses` per step over the whole global batch, None where not finite.
+    """
 
     trial_id: str
     repeat: int
@@ -256,7 +260,7 @@ class Repeat(Record, frozen=True, kw_only=True):
     command: list[str]
     error: str | None
     gates: list[GateOutcome]
-    losses: list[float]
+    losses: list[float | None]
     facts: list[Facts]
     setup: list[SetupTimes]
     hosts: list[str]

@@ -106,6 +106,15 @@ def differs(comparison: Estimate, threshold: float = PRACTICAL_DIFFERENCE) -> bo
     return comparison.low > 1 + threshold or comparison.high < 1 / (1 + threshold)
 
 
+def relative_difference(given: float, expected: float) -> float:
+    """|given - expected| / |expected|; of an expected 0, |given|.
+
+    >>> relative_difference(2.5, 2.0)
+    0.25
+    """
+    return abs(given - expected) / (abs(expected) or 1.0)
+
+
 def quantile(values: Sequence[float] | NDArray[Any], probability: float) -> float | None:
     """Linear between order statistics (Hyndman and Fan's type 7). None of nothing."""
     return float(np.quantile(np.asarray(values, np.float64), probability)) if len(values) else None

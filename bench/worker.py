@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import os
 import socket
 import sys
@@ -182,7 +183,7 @@ class Measurement:
         return StepLosses(
             window=self._index,
             heads=list(losses.heads),
-            numerators=losses.numerators.sum(axis=1).tolist(),
+            numerators=[[_finite(value) for value in step] for step in losses.numerators.sum(axis=1).tolist()],
             weights=losses.weights.sum(axis=1).tolist(),
             global_weights=[[batch.global_weights[head] for head in losses.heads] for batch in batches],
         )
@@ -200,6 +201,10 @@ def digests(backend: Backend) -> Iterator[TensorDigest]:
         content.update(value.data)
         norm = float(np.linalg.norm(value.astype(np.float64)))
         yield TensorDigest(name=tensor.name, replica=tensor.replica, sha256=content.hexdigest(), norm=norm)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _difference(after: int | None, before: int | None) -> int | None:

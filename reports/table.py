@@ -150,13 +150,15 @@ def _with_losses(row: Row, trial: TrialResult, result: Result) -> Row:
 
 
 def _losses(trial: TrialResult) -> list[list[float]]:
-    return [repeat.losses for repeat in trial.repeats if repeat.losses]
+    """Step losses of each launch that has them, all finite."""
+    found = [[loss for loss in repeat.losses if loss is not None] for repeat in trial.repeats]
+    return [losses for losses, repeat in zip(found, trial.repeats, strict=True) if losses == repeat.losses != []]
 
 
 def _relative(losses: Sequence[float], reference: Sequence[float]) -> float:
     """Over the steps that both have; step s sees the same samples whatever the backend."""
     pairs = zip(losses, reference, strict=False)
-    return max(abs(one - other) / (abs(other) or 1.0) for one, other in pairs)
+    return max(stats.relative_difference(one, other) for one, other in pairs)
 
 
 def _bounded(found: Estimate | None, result: Result) -> Estimate | None:

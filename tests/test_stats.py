@@ -1,5 +1,6 @@
 """Every formula with numbers that can be checked by hand, at n = 0, 1, 2, and with ties."""
 
+import doctest
 import math
 
 import pytest
@@ -84,3 +85,7 @@ def test_a_rate_that_is_no_rate_is_refused(bad):
 def test_quantiles_lie_between_order_statistics():
     assert stats.quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.5
     assert stats.quantile([], 0.5) is None
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    assert doctest.testmod(stats) == doctest.TestResults(failed=0, attempted=3)

@@ -43,7 +43,7 @@ def test_an_update_of_adamw_is_that_of_torch_also_where_epsilon_matters(
     assert bare["updated"].keys() == reference["updated"].keys()
     assert largest > 1e-2
     for name, value in reference["updated"].items():
-        np.testing.assert_allclose(bare["updated"][name], value, rtol=2e-7, atol=1e-8, err_msg=name)
+        np.testing.assert_allclose(bare["updated"][name], value, rtol=4e-7, atol=4e-8, err_msg=name)
 
 
 @pytest.mark.parametrize(("name", "task"), [("adamw", "pretraining"), ("ner", "ner")])

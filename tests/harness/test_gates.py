@@ -3,7 +3,6 @@
 import dataclasses
 
 import msgspec
-import pytest
 
 from bench import gates
 from bench.records import (

@@ -51,13 +51,13 @@ def test_without_a_study_the_default_one_of_this_clone_runs(door: Path, tmp_path
     assert call(door, tmp_path, "-np", "2") == [
         f"{door.parent}/bench/__init__.py",
         str(tmp_path),
-        "run", "--launcher", "horovodrun", "-np", "2", f"{door.parent}/studies/default.yaml",
+        "run", "-np", "2", f"{door.parent}/studies/default.yaml",
     ]  # fmt: skip
 
 
 def test_arguments_arrive_as_they_were_given(door: Path, tmp_path: Path) -> None:
     given = ["-np", "4", "-H", "a:2,b:2", "--network-interfaces", "eth 0", "--gloo", "", "$HOME `id`", "my study.yaml"]
-    assert call(door, tmp_path, *given)[2:] == ["run", "--launcher", "horovodrun", *given]
+    assert call(door, tmp_path, *given)[2:] == ["run", *given]
 
 
 def test_a_link_in_a_folder_with_spaces_finds_its_clone(door: Path, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def _driver(command: commands.Command, network: tuple[str, ...], folder: Path) -
     assert command.argv[-len(worker) :] == worker
     driver = (sys.executable, "-P", str(HERE / "ranks.py"), str(folder))
     argv = (*network, *command.argv[: -len(worker)], *driver)
-    return commands.Command(argv, {**command.environment, "PYTHONPATH": str(ROOT)})
+    return commands.Command(argv, {**command.environment, "PYTHONPATH": f"{ROOT}:{HERE}"})
 
 
 def _run(built: Sequence[commands.Command], folder: Path) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from arithmetic import Values, adamw_step, largest_deviation, relative_errors, remade, sgd_step, split
 
 from backends import BACKENDS
 from bench.launch.world import find_world
@@ -30,7 +31,6 @@ STEPS = 20
 DETOUR = 3
 
 Seen = dict[str, Any]
-Values = dict[tuple[int, str], np.ndarray]
 
 
 class Run:
@@ -242,47 +242,6 @@ SCENARIOS: dict[str, Callable[[Run], Seen]] = {
 }
 
 
-# ---- arithmetic, in float64 -------------------------------------------------------------------------------------
-
-
-def decay_of(name: str, trial: Trial) -> float:
-    """Decoupled weight decay: none on biases and LayerNorm weights."""
-    return 0.0 if name.endswith("bias") or "LayerNorm" in name else trial.optimizer.weight_decay
-
-
-def adamw_step(weight: np.ndarray, gradient: np.ndarray, name: str, trial: Trial) -> np.ndarray:
-    """The first step of Loshchilov and Hutter's AdamW: with bias correction, m = g and v = g * g."""
-    settings, g = trial.optimizer, gradient.astype(np.float64)
-    kept = weight.astype(np.float64) * (1 - settings.learning_rate * decay_of(name, trial))
-    return kept - settings.learning_rate * g / (np.abs(g) + settings.epsilon)
-
-
-def sgd_step(weight: np.ndarray, velocity: np.ndarray, name: str, trial: Trial) -> np.ndarray:
-    settings = trial.optimizer
-    kept = weight.astype(np.float64) * (1 - settings.learning_rate * decay_of(name, trial))
-    return kept - settings.learning_rate * velocity.astype(np.float64)
-
-
-def largest_deviation(left: np.ndarray, right: np.ndarray) -> float:
-    return float(np.max(np.abs(left.astype(np.float64) - right.astype(np.float64))))
-
-
-def relative_errors(values: Values, expected: Values) -> dict[str, float]:
-    """Per tensor name, the worst replica: norm of the difference over the norm of what was expected.
-
-    Some gradients vanish in exact arithmetic (a key's bias shifts all scores alike), so no norm counts as less than
-    1e-4 of all tensors together.
-    """
-    wide = {key: value.astype(np.float64) for key, value in expected.items()}
-    whole = float(np.sqrt(sum(np.sum(value**2) for value in wide.values())))
-    errors: dict[str, float] = {}
-    for key, value in values.items():
-        scale = max(float(np.linalg.norm(wide[key])), 1e-4 * whole)
-        error = float(np.linalg.norm(value.astype(np.float64) - wide[key])) / scale
-        errors[key[1]] = max(errors.get(key[1], 0.0), error)
-    return errors
-
-
 def reference_errors(run: Run, gradients: Values, which: str) -> dict[str, float] | None:
     """Against the gradients made by hand. `own`: the gradient of a replica's own share alone."""
     if run.plan.get("reference") is None:
@@ -301,32 +260,11 @@ def reference_errors(run: Run, gradients: Values, which: str) -> dict[str, float
     return relative_errors(gradients, expected)
 
 
-def split(batch: Batch) -> Batch:
-    """The same samples as two microbatches of half the size."""
-
-    def halves(array: np.ndarray) -> np.ndarray:
-        _, replicas, samples, *rest = array.shape
-        return np.ascontiguousarray(array.reshape(replicas, 2, samples // 2, *rest).swapaxes(0, 1))
-
-    return remade(batch, {name: halves(array) for name, array in batch.arrays.items()})
-
-
 def every_replica_the_same(run: Run, step: int) -> Batch:
     """Replica 0's share for all replicas, so that only the dropped units can differ."""
     batch = Batches(Path(run.plan["data"]), run.trial.workload, 0, 1, run.world.replicas).batch(step)
     copies = run.world.local_replicas
     return remade(batch, {name: np.repeat(array, copies, axis=1) for name, array in batch.arrays.items()})
-
-
-def remade(batch: Batch, arrays: dict[str, np.ndarray]) -> Batch:
-    return Batch(
-        step=batch.step,
-        arrays=arrays,
-        global_weights=batch.global_weights,
-        samples=batch.samples,
-        tokens_real=batch.tokens_real,
-        tokens_padded=batch.tokens_padded,
-    )
 
 
 def received_bytes() -> int:

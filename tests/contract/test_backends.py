@@ -193,6 +193,11 @@ def test_facts_are_read_from_the_live_objects(seen: Any, cell: tuple[str, int]) 
         assert settings["jit_compile"] is False
 
 
+def test_facts_of_a_rebuilt_backend_are_of_its_last_model(seen_pair: Any) -> None:
+    for rank in seen_pair.of("ner"):
+        assert rank["facts"]["exchange_elements"] == rank["facts"]["parameter_elements"] < 4_433_468
+
+
 def test_facts_follow_the_trial(seen: Any) -> None:
     for rank in seen.of("dropout"):
         assert rank["facts"]["settings"]["dropout"] == pytest.approx(0.1)

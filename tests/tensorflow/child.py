@@ -57,6 +57,12 @@ def batch(task: str, step: int, replicas: int = 1) -> Batch:
     return Batch(step=step, arrays=arrays, global_weights=weights, samples=SAMPLES, tokens_real=0, tokens_padded=0)
 
 
+def joint(given: Batch) -> Batch:
+    """All replicas' samples as one replica's."""
+    arrays = {name: array.reshape(1, 1, -1, *array.shape[3:]) for name, array in given.arrays.items()}
+    return Batch(**{**{name: getattr(given, name) for name in Batch.__slots__}, "arrays": arrays})
+
+
 def gradients(shapes: dict[str, tuple[int, ...]], step: int) -> Arrays:
     """Of sizes from 1e-6 to 1, so that epsilon matters for some and not for others."""
 
@@ -112,6 +118,9 @@ def bare(plan: Seen) -> Seen:
         seen[f"{name} facts"] = backend.facts()
         seen[f"{name} variables"] = len({id(binding.variable) for binding in backend.bindings})
         seen[f"{name} traces"] = backend._functions[True].experimental_get_tracing_count()
+    backend.build(trial("tf_bare", "plain_sgd"), Path(plan["pretraining"]))
+    backend.step(joint(batch("pretraining", 0, replicas=2)), True)
+    seen["joint gradient"] = values(backend, "gradient")
     backend.build(trial("tf_bare", "large_epsilon", dropout=0.25), Path(plan["pretraining"]))
     seen["updated"] = updated(backend)
     backend.step(batch("pretraining", 0), True)

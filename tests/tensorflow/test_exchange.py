@@ -42,6 +42,18 @@ def test_a_full_step_moves_every_replica_by_the_mean_gradient(side: str, sides: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", EXCHANGING)
+def test_the_exchanged_gradient_is_that_of_the_whole_batch_on_one_device(side: str, sides: Any) -> None:
+    (joint,) = replicas(sides("bare"), "joint gradient")
+    whole = np.sqrt(sum(np.sum(value.astype(np.float64) ** 2) for value in joint.values()))
+
+    for gradient in replicas(sides(side), "full gradient"):
+        for name, value in joint.items():
+            error = np.linalg.norm(gradient[name].astype(np.float64) - value)
+            assert error <= 1e-5 * max(float(np.linalg.norm(value)), 1e-3 * whole), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", EXCHANGING)
 def test_a_local_step_moves_each_replica_by_its_own_gradient(side: str, sides: Any) -> None:
     seen = sides(side)
     start, gradients = replicas(seen, "start")[0], replicas(seen, "local gradient")

@@ -17,6 +17,7 @@ class Entry(NamedTuple):
                       framework has none)
     local_replicas    True: one rank holds all replicas of its host; False: one replica per rank
     max_replicas      None: any number
+    jit_compile       True: forward and backward can be compiled (XLA)
     options           names allowed in the trial's `options`
     """
 
@@ -31,6 +32,7 @@ class Entry(NamedTuple):
     compute: tuple[str, ...] = ("float32",)
     wire: tuple[str, ...] = ("float32",)
     allreduce: tuple[str, ...] = ("auto",)
+    jit_compile: bool = False
     options: tuple[str, ...] = ()
     wrapper: str = "none"
 
@@ -48,13 +50,13 @@ BACKENDS: dict[str, Entry] = {
         "backends.torch_horovod", "torch", "torch_bare", (*_TORCH, "horovod"), ("horovod/torch/mpi_lib_v2*.so",),
         launchers=("horovodrun", "mpirun"), wrapper="horovod.torch.DistributedOptimizer",
     ),
-    "tf_bare": Entry("backends.tf_bare", "tensorflow", None, _TENSORFLOW, max_replicas=1),
+    "tf_bare": Entry("backends.tf_bare", "tensorflow", None, _TENSORFLOW, max_replicas=1, jit_compile=True),
     "tf_horovod": Entry(
         "backends.tf_horovod", "tensorflow", "tf_bare", (*_TENSORFLOW, "horovod"), ("horovod/tensorflow/mpi_lib*.so",),
-        launchers=("horovodrun", "mpirun"), wrapper="horovod.tensorflow.DistributedGradientTape",
+        launchers=("horovodrun", "mpirun"), jit_compile=True, wrapper="horovod.tensorflow.allreduce",
     ),
     "tf_mirrored": Entry(
-        "backends.tf_mirrored", "tensorflow", "tf_bare", _TENSORFLOW, local_replicas=True,
+        "backends.tf_mirrored", "tensorflow", "tf_bare", _TENSORFLOW, local_replicas=True, jit_compile=True,
         wrapper="tf.distribute.MirroredStrategy",
     ),
     "null": Entry(

@@ -88,6 +88,8 @@ def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
     ):
         if given not in allowed:
             return f"{trial.backend} cannot select {setting} {given}; it has {', '.join(allowed)}"
+    if trial.jit_compile and not row.jit_compile:
+        return f"{trial.backend} runs eagerly and cannot compile the step"
     for option in trial.options:
         if option not in row.options:
             return f"{trial.backend} has no option {option!r}"

@@ -24,8 +24,9 @@ def load_launches() -> ModuleType:
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
-    cells = load_launches().cells()
-    for name, chosen in (("cell", cells), ("pair", [cell for cell in cells if cell[1] == 2])):
+    cells, drops = load_launches().cells(), load_launches().drops
+    pairs, dropping = [cell for cell in cells if cell[1] == 2], [cell for cell in cells if drops(*cell)]
+    for name, chosen in (("cell", cells), ("pair", pairs), ("dropping", dropping)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, chosen, ids=[f"{backend}-{replicas}" for backend, replicas in chosen])
 
@@ -45,6 +46,12 @@ def seen(launches: Any, cell: tuple[str, int]) -> Any:
 def seen_pair(launches: Any, pair: tuple[str, int]) -> Any:
     """The same, for tests that need two replicas."""
     return launch_or_skip(launches, pair)
+
+
+@pytest.fixture
+def seen_dropping(launches: Any, dropping: tuple[str, int]) -> Any:
+    """The same, for tests of dropout."""
+    return launch_or_skip(launches, dropping)
 
 
 def launch_or_skip(launches: Any, cell: tuple[str, int]) -> Any:

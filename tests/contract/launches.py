@@ -28,7 +28,6 @@ DATA = ROOT.parent / "shared" / "data"
 GLOBAL_BATCH = 8
 TIMEOUT_S = 300.0
 SGD = Optimizer(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.1)
-USUAL = ("adamw", "sgd", "ner", "dropout", "bad_input")  # the last one leaves the backend broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,9 @@ class Launches:
         """The launch of this cell; with `scenarios` or `options` (of the trial), a cell of its own."""
         key = (backend, replicas, launcher or first_launcher(backend), scenarios, *sorted(options.items()))
         if key not in self._seen:
-            plans = [self.plan(scenario, backend, replicas, options) for scenario in scenarios or usual(backend)]
+            plans = [
+                self.plan(scenario, backend, replicas, options) for scenario in scenarios or usual(backend, replicas)
+            ]
             trial = msgspec.structs.replace(msgspec.convert(plans[0]["trial"], Trial), launcher=key[2])
             self._seen[key] = start(trial, plans, self.folder())
         return self._seen[key]
@@ -88,7 +89,7 @@ class Launches:
             "trial": msgspec.to_builtins(trial),
             "data": data,
             "checkpoint": folder,
-            "reference": self.reference if scenario == "sgd" else None,
+            "reference": self.reference if scenario == "adamw" else None,
         }
 
     @functools.cache  # noqa: B019
@@ -158,9 +159,17 @@ def first_launcher(backend: str) -> str | None:
     return next((name for name in BACKENDS[backend].launchers if catalog.why_no_launcher(name) is None), None)
 
 
-def usual(backend: str) -> tuple[str, ...]:
-    """The scenarios of a cell."""
-    return ("protocol_only",) if BACKENDS[backend].framework == "none" else USUAL
+def usual(backend: str, replicas: int) -> tuple[str, ...]:
+    """The scenarios of a cell. The last one leaves the backend broken."""
+    if BACKENDS[backend].framework == "none":
+        return ("protocol_only",)
+    dropout = ("dropout",) if drops(backend, replicas) else ()
+    return ("adamw", "sgd", *dropout, "ner", "bad_input")
+
+
+def drops(backend: str, replicas: int) -> bool:
+    """Whether the cell tries dropout too: one cell per backend, with as many replicas as it takes."""
+    return replicas == 2 or BACKENDS[backend].max_replicas == 1
 
 
 def workload(task: Task, batch_per_replica: int, rate: float) -> Workload:

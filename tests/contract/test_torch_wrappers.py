@@ -51,10 +51,9 @@ def test_a_chosen_rendezvous_port_is_used(launches: Any, launch_refusal: Any, st
 def test_buckets_are_those_that_ddp_reduces(launches: Any, launch_refusal: Any) -> None:
     """Bytes as torch.profiler showed them: Gloo's all-reduces of one step over float32 vectors of these lengths / 4."""
     needs(launch_refusal, "torch_ddp", "torchrun")
-    small, usual = (
-        launches.get("torch_ddp", 1, None, ("few",), **options).of("few")[0]["facts"]
-        for options in ({"bucket_cap_mb": 0.5}, {})
-    )
+    (small,) = launches.get("torch_ddp", 1, None, ("few",), bucket_cap_mb=0.5).of("few")
+    (usual,) = launches.get("torch_ddp", 1).of("adamw")
+    small, usual = small["facts"], usual["facts"]
     assert small["settings"]["bucket_cap_bytes"] == 524_288
     assert usual["settings"]["bucket_cap_bytes"] == 26_214_400
     assert usual["settings"]["bucket_bytes"] == "1049328, 16684544"

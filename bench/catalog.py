@@ -73,6 +73,15 @@ def why_no_launcher(launcher: str) -> str | None:
 
 def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
     """Why this backend or machine cannot honour the trial, as one clause; None when it can."""
+    return (
+        _why_no_room(trial, num_hosts)
+        or _why_no_such_setting(trial)
+        or why_not_installed(trial.backend)
+        or why_no_launcher(trial.launcher)
+    )
+
+
+def _why_no_room(trial: Trial, num_hosts: int) -> str | None:
     row = entry(trial.backend)
     if row.max_replicas is not None and trial.replicas > row.max_replicas:
         return f"{trial.backend} runs at most {row.max_replicas} replica"
@@ -80,6 +89,11 @@ def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
         return f"{trial.backend} keeps all replicas in one process and cannot span {num_hosts} hosts"
     if trial.launcher in ("torchrun", "local") and num_hosts > 1:
         return f"the launcher {trial.launcher} starts ranks on this host only, not on {num_hosts}"
+    return None
+
+
+def _why_no_such_setting(trial: Trial) -> str | None:
+    row = entry(trial.backend)
     for setting, given, allowed in (
         ("launcher", trial.launcher, row.launchers),
         ("compute precision", trial.compute, row.compute),
@@ -93,4 +107,4 @@ def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
     for option in trial.options:
         if option not in row.options:
             return f"{trial.backend} has no option {option!r}"
-    return why_not_installed(trial.backend) or why_no_launcher(trial.launcher)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from bench.records import Trial
 
 # What ranks inherit. Launchers put the environment on command lines that every user of a host can read, so it
 # is an allow-list, and a name that sounds like a secret is never on it.
-INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "CUDA_HOME")
+INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "CUDA_HOME",
+             "XDG_CACHE_HOME")  # fmt: skip
 INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GLOO_", "OMPI_MCA_", "UCX_", "OPENBLAS_")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY($|_)", re.IGNORECASE)
 # A rank's place belongs to its own launcher: an outer one's must not leak in.
@@ -131,7 +133,7 @@ def commands(trial: Trial, folder: Path, python: str, cluster: Cluster, inherite
 
 
 def _horovodrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
-    argv = [_program("horovodrun", cluster), "-np", str(count), "--mpi" if cluster.mpi else "--gloo"]
+    argv = [*_horovodrun_program(cluster), "-np", str(count), "--mpi" if cluster.mpi else "--gloo"]
     argv += ["-H", _hosts(cluster, count)]
     if cluster.network_interface is not None:
         argv += ["--network-interfaces", cluster.network_interface]
@@ -163,6 +165,14 @@ def _torchrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tup
 
 def _hosts(cluster: Cluster, count: int) -> str:
     return ",".join(f"{name}:{slots}" for name, slots in cluster.hosts or (("localhost", count),))
+
+
+def _horovodrun_program(cluster: Cluster) -> tuple[str, ...]:
+    """horovodrun of this environment by way of backends/_horovodrun.py, which saves seconds a launch; else as found."""
+    found = cluster.programs.get("horovodrun") or catalog.program("horovodrun") or "horovodrun"
+    if Path(found) == Path(sys.executable).parent / "horovodrun":
+        return (sys.executable, "-P", "-m", "backends._horovodrun")
+    return (found,)
 
 
 def _program(name: str, cluster: Cluster) -> str:

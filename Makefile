@@ -15,7 +15,7 @@ test:
 
 bench:
 	@bench/setup/ready.sh dev
-	@.venv/bin/python -P -m pytest tests/benchmarks $(ARGS)
+	@.venv/bin/python -P tests/benchmarks/overhead.py $(ARGS)
 
 demo:
 	@./horovodrun.sh -np 2 --quick

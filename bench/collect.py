@@ -134,22 +134,24 @@ def _why_unfinished(folder: Path, lines: list[list[Line]], ended: Ended) -> str 
     silent = [rank for rank in unfinished if rank not in said and lines[rank]]
     never = [rank for rank in unfinished if rank not in said and not lines[rank]]
     own = [error for error in errors if not _is_consequence(error)]
-    how = f"; {ended.verdict}" if ended.verdict else ""
     if own:
         return _said(folder, own[0])
+    if ended.overdue:
+        where = ", ".join(f"rank {rank} in {journal.last_phase(lines[rank]) or 'no phase yet'}" for rank in unfinished)
+        return f"{ended.overdue}: {where}"
     if silent:
         phase = journal.last_phase(lines[silent[0]])
-        return f"rank {silent[0]} died in {phase} without a word{how} (log: {folder / f'log-{silent[0]}.txt'})"
+        return f"rank {silent[0]} died in {phase} without a word (log: {folder / f'log-{silent[0]}.txt'})"
     if never:
         who = "no rank" if len(never) == len(lines) else f"rank {never[0]} never"
-        launcher = f"the launcher ended with exit status {ended.returncode}: {_last_line(folder / 'launcher.txt')}"
-        return f"{who} started: {ended.verdict or launcher} (log: {folder / 'launcher.txt'})"
+        said_last = _last_line(folder / "launcher.txt")
+        log = folder / "launcher.txt"
+        return f"{who} started: the launcher ended with exit status {ended.returncode}: {said_last} (log: {log})"
     if errors:
-        lost = [error for error in errors if error.ended_by is None]
-        return _said(folder, (lost or errors)[0]) + how
-    if ended.returncode or ended.verdict:
-        return f"all ranks finished, but the launcher: {ended.verdict or f'exit status {ended.returncode}'}"
-    return None
+        return _said(folder, next((error for error in errors if error.ended_by is None), errors[0]))
+    return (
+        f"all ranks finished, but the launcher ended with exit status {ended.returncode}" if ended.returncode else None
+    )
 
 
 def _said(folder: Path, error: journal.RankError) -> str:
@@ -165,12 +167,14 @@ def _is_consequence(error: journal.RankError) -> bool:
 
 
 def _last_line(path: Path) -> str:
+    """A rank's own sentence if one is in the launcher's output, else the last line of it."""
     try:
         text = path.read_bytes()[-10_000:].decode("utf-8", "replace")
     except OSError:
         return "it printed nothing"
     said = [line.strip() for line in text.splitlines() if line.strip()]
-    return said[-1][:500] if said else "it printed nothing"
+    own = [line.partition("paceline: ")[2] for line in said if "paceline: " in line]
+    return (own or said or ["it printed nothing"])[-1][:500]
 
 
 # ---- the whole run ------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ STOP_DEADLINE_S = 10.0
 
 def main(folder: Path) -> int:
     """Runs this rank to the end. 0, or 1 with rank-N.error written."""
-    assignment = msgspec.json.decode((folder / "trial.json").read_bytes(), type=Assignment)
+    assignment = read_assignment(folder)
     world = find_world(assignment, folder, os.environ)
     _redirect_output(folder / f"log-{world.rank}.txt")
     if assignment.lease is not None:
@@ -69,6 +69,17 @@ def main(folder: Path) -> int:
             _stop_or_leave(backend)
             return 1
     return 0
+
+
+def read_assignment(folder: Path) -> Assignment:
+    """`trial.json`. Raises TrialError where this host does not see what the parent wrote."""
+    try:
+        return msgspec.json.decode((folder / "trial.json").read_bytes(), type=Assignment)
+    except OSError:
+        raise TrialError(
+            f"{socket.gethostname()} does not see {folder / 'trial.json'}: "
+            "with several hosts the run folder must be on a file system that they share (--runs)"
+        ) from None
 
 
 def rank_info(world: World) -> RankInfo:

@@ -27,10 +27,10 @@ TERMINATE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a launch ended: `returncode` of its first process that failed, else 0; `verdict` if we had to end it."""
+    """How a launch ended: `returncode` of its first process that failed, else 0; `overdue` when its time ran out."""
 
     returncode: int
-    verdict: str | None
+    overdue: str | None
     wall_ns: int
 
 
@@ -53,11 +53,11 @@ def execute(
         try:
             for command in commands:
                 processes.append(_start(command, folder, log))
-            verdict = _watch(processes, folder, ranks, timeout_s, lease_file, tick)
+            overdue = _watch(processes, folder, ranks, timeout_s, lease_file, tick)
         finally:
             _end(processes, folder, ranks)
     failed = [process.returncode for process in processes if process.returncode]
-    return Ended(failed[0] if failed else 0, verdict, time.perf_counter_ns() - started)
+    return Ended(failed[0] if failed else 0, overdue, time.perf_counter_ns() - started)
 
 
 def _start(command: Command, folder: Path, log: BinaryIO) -> subprocess.Popen[bytes]:
@@ -83,9 +83,9 @@ def _watch(
     lease_file: Path,
     tick: Callable[[], None],
 ) -> str | None:
-    """Returns when all have ended (None), or with the sentence why they must be ended."""
+    """Returns when all have ended, or when they must be ended: the time is up (a sentence), or a rank has failed."""
     began = inspected = renewed = time.monotonic()
-    trouble: tuple[float, str] | None = None
+    since: float | None = None
     lease.renew(lease_file)
     while any(process.poll() is None for process in processes):
         time.sleep(POLL_S)
@@ -99,22 +99,21 @@ def _watch(
             continue
         inspected = now
         tick()
-        found = _trouble(folder, ranks)
-        trouble = (trouble or (now, found)) if found else None
-        if trouble and now - trouble[0] > GRACE_S:
-            return trouble[1]
+        since = (since or now) if _has_failed(folder, ranks) else None
+        if since is not None and now - since > GRACE_S:
+            return None
     return None
 
 
-def _trouble(folder: Path, ranks: int) -> str | None:
-    """A rank that said it failed, or whose process is gone from this host without a last word."""
+def _has_failed(folder: Path, ranks: int) -> bool:
+    """True when a rank said that it failed, or its process is gone from this host without a last word."""
     for rank in range(ranks):
         if (folder / f"rank-{rank}.error").exists():
-            return f"rank {rank} failed and the others did not end"
+            return True
         pid = _rank_pid(folder, rank)
         if pid is not None and not psutil.pid_exists(pid) and not _has_ended(folder, rank):
-            return f"rank {rank} is gone and the others did not end"
-    return None
+            return True
+    return False
 
 
 def _rank_pid(folder: Path, rank: int) -> int | None:

@@ -200,7 +200,7 @@ def test_a_row_that_cannot_be_selected_keeps_its_reason_and_the_others_run(runs,
         ("backend: 'null'\nworkload: {data: missing.txt}\n", "missing.txt"),
         ("backend: 'null'\nworkload: {data: empty.txt}\n", "empty.txt"),
         ("backend: 'null'\nworkload: {task: ner, data: untagged.conll}\n", "untagged.conll:2"),
-        ("backend: 'null'\nworkload: {model: tinny}\n", "study.yaml:9: workload.model is 'tinny' (did you mean 'tiny'?)"),
+        ("backend: 'null'\nworkload: {model: tinny}\n", "study.yaml:8: workload.model is 'tinny' (did you mean 'tiny'?)"),
         ("backend: 'null'\nworkload: {model: ./badmodel}\n", "bert.embeddings.word_embeddings.weight"),
     ],
 )  # fmt: skip

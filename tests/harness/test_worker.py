@@ -1,5 +1,7 @@
 """The measured loop, with time owned by the test: what the report says is what a reader computes by hand."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -150,3 +152,11 @@ def test_a_damaged_line_in_the_middle_is_an_error_and_an_unfinished_last_line_is
     path.write_bytes(b'{"type":"phase","na\n{"type":"phase","name":"start","at_ns":1}\n')
     with pytest.raises(collect.TrialError, match=r"rank-0.jsonl line 1 is damaged"):
         journal.read(tmp_path, 0)
+
+
+def test_a_host_that_does_not_see_the_run_folder_says_so(tmp_path):
+    argv = [sys.executable, "-P", "-m", "bench.worker", str(tmp_path / "elsewhere")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "does not see" in done.stderr and "a file system that they share (--runs)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,94 @@
+"""Who is to blame for a launch that failed: from what ranks and launcher left behind."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import collect, journal
+from bench.launch.execute import Ended
+from bench.records import Assignment, Phase, RankInfo, Trial
+
+ASSIGNMENT = Assignment(
+    trial=Trial(backend="null"), trial_id="null-2", repeat=0, ranks=2, local_replicas=1, data="d", checkpoint="c"
+)
+
+
+def leave(folder: Path, rank: int, phase: str = "windows", error: journal.RankError | None = None) -> None:
+    with journal.Journal(folder, rank) as lines:
+        lines.write(RankInfo(rank=rank, host="h", pid=1, launcher="local"))
+        lines.write(Phase(name=phase, at_ns=1))
+        if error is not None:
+            lines.fail(error)
+
+
+def said(kind: str, sentence: str, rank: int = 0, ended_by: str | None = None) -> journal.RankError:
+    return journal.RankError(rank=rank, phase="windows", kind=kind, sentence=sentence, traceback="", ended_by=ended_by)
+
+
+def reason(folder: Path, ended: Ended | None = None) -> str:
+    repeat = collect.collect(folder, ASSIGNMENT, [], "", ended or Ended(1, None, 1))
+    assert repeat.error is not None
+    return repeat.error.partition(" (log")[0]
+
+
+def test_a_rank_that_said_what_went_wrong_comes_before_one_that_lost_its_peer(tmp_path):
+    leave(tmp_path, 0, error=said("HorovodInternalError", "HorovodInternalError: Connection closed by peer"))
+    leave(tmp_path, 1, error=said("ValueError", "ValueError: bad", rank=1))
+    assert reason(tmp_path) == "rank 1 failed in windows: ValueError: bad"
+
+
+def test_a_rank_that_went_without_a_word_comes_before_one_that_lost_its_peer(tmp_path):
+    leave(tmp_path, 0, error=said("RuntimeError", "RuntimeError: Connection reset by peer"))
+    leave(tmp_path, 1)
+    assert reason(tmp_path) == "rank 1 died in windows without a word"
+
+
+def test_a_rank_that_was_told_to_end_is_not_to_blame(tmp_path):
+    leave(tmp_path, 0, error=said("", "ended by SIGTERM", ended_by="SIGTERM"))
+    leave(tmp_path, 1)
+    assert reason(tmp_path) == "rank 1 died in windows without a word"
+
+
+def test_a_rank_that_never_came_is_named(tmp_path):
+    leave(tmp_path, 0, error=said("", "ended by SIGTERM", ended_by="SIGTERM"))
+    assert reason(tmp_path).startswith("rank 1 never started")
+
+
+def test_when_nobody_came_the_ranks_own_sentence_in_the_launchers_output_is_the_reason(tmp_path):
+    (tmp_path / "launcher.txt").write_text("[0]<stderr>:paceline: this host sees nothing\nTraceback: launcher failed\n")
+    assert reason(tmp_path) == "no rank started: the launcher ended with exit status 1: this host sees nothing"
+
+
+def test_when_nobody_came_the_launchers_last_line_is_the_reason(tmp_path):
+    (tmp_path / "launcher.txt").write_text("ssh: connect to host h2: refused\n\n")
+    assert (
+        reason(tmp_path) == "no rank started: the launcher ended with exit status 1: ssh: connect to host h2: refused"
+    )
+
+
+def test_a_launch_that_took_too_long_says_so_with_the_rank(tmp_path):
+    leave(tmp_path, 0)
+    leave(tmp_path, 1, phase="build", error=said("", "ended by SIGTERM", rank=1, ended_by="SIGTERM"))
+    late = Ended(1, "not finished within 4 s", 1)
+    assert reason(tmp_path, late) == "not finished within 4 s: rank 0 in windows, rank 1 in build"
+
+
+def test_a_damaged_rank_file_is_the_reason_and_nothing_of_it_is_used(tmp_path):
+    leave(tmp_path, 0, phase="end")
+    leave(tmp_path, 1, phase="end")
+    path = tmp_path / "rank-1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"pid":1', b'"pid":"x"'))
+    assert reason(tmp_path).startswith("rank-1.jsonl line 1 is damaged")
+
+
+def test_another_schema_is_refused_by_its_number(tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(msgspec.json.encode({"schema": 99}))
+    with pytest.raises(collect.UserError, match="schema 99, this paceline reads 1; use the paceline that wrote it"):
+        collect.read_plan(tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(collect.UserError, match="no plan.json; this is not a run folder"):
+        collect.read_plan(tmp_path)

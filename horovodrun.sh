@@ -11,7 +11,7 @@
 #   --gloo, --mpi               controller
 #   -p, --ssh-port PORT         port of the hosts' sshd
 #   -i, --ssh-identity-file F   key for it
-#   --verbose                   also show the launcher's own output
+#   --verbose                   without a terminal: one line a launch
 #
 # and those of `paceline run` (`.venv/bin/paceline run --help` lists them). The environment variables
 #

@@ -7,6 +7,7 @@ first time, and the answer is kept for this build. All else is horovodrun's own 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -38,10 +39,11 @@ def remembered(question: str, ask: Callable[..., bool | None], file: Path, verbo
         return bool(known[question])
     answer = ask(verbose=verbose)
     if answer is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        staged = file.with_name(f".{file.name}.{os.getpid()}")
-        staged.write_text(json.dumps(known | {question: bool(answer)}))
-        staged.replace(file)
+        with contextlib.suppress(OSError):  # a home that cannot be written costs the seconds, not the launch
+            file.parent.mkdir(parents=True, exist_ok=True)
+            staged = file.with_name(f".{file.name}.{os.getpid()}")
+            staged.write_text(json.dumps(known | {question: bool(answer)}))
+            staged.replace(file)
     return answer
 
 

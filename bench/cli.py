@@ -7,7 +7,10 @@ Exit status: 0 all trials are fine, 1 at least one failed (its row says why), 2 
 from __future__ import annotations
 
 import itertools
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from bench.study import Study
 
 RUNS = Path("runs")
+DEFAULTS = {"gloo": True}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -41,6 +45,8 @@ def main() -> None:
         sys.exit(leaving.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        sys.exit(_complain(f"{error.filename or 'input or output'}: {error.strerror}", 2))
 
 
 def _complain(sentence: str, status: int) -> int:
@@ -108,12 +114,12 @@ def init(path: Path) -> None:
 @cluster_options
 def plan(study: Path, quick: bool, runs: Path, **flags: Any) -> None:
     """Show the trials of STUDY, the exact commands, and the estimated time. Starts nothing."""
-    from bench.workload.models import model_config
+    from datetime import UTC, datetime
+
+    from bench.run import plan as decide
 
     loaded, cluster = _load(study, flags)
-    planned = _plan(loaded, quick)
-    for trial in planned.trials:
-        model_config(trial.workload)
+    planned = decide(loaded, quick, cluster, datetime.now(UTC))
     _show_plan(planned, cluster, runs)
 
 
@@ -130,21 +136,40 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
 
     if (study is None) == (resume is None):
         raise UserError("give a study to run, or --resume with a run folder to continue")
-    cluster = _cluster(flags)
-    with _observer(verbose) as observer:
+    given = [
+        name for name, value in {**flags, "quick": quick}.items() if value not in (None, False, DEFAULTS.get(name))
+    ]
+    if resume is not None and given:
+        raise UserError(f"--resume continues a run as it was planned; leave out {', '.join(sorted(given))}")
+    with _on_termination(), _observer(verbose) as observer:
         if resume is not None:
             folder = resume
         else:
             assert study is not None
             loaded, cluster = _load(study, flags)
-            folder = program.begin(loaded, runs, quick, observer)
+            folder = program.begin(loaded, runs, quick, cluster, observer)
             for note in loaded.notes:
                 click.echo(f"note: {note}", err=True)
         try:
-            result = program.proceed(folder.resolve(), cluster, observer)
+            result = program.proceed(folder.resolve(), observer)
         except KeyboardInterrupt:
             raise UserInterrupt(folder) from None
     return _finish(folder, result)
+
+
+@contextmanager
+def _on_termination() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a run as Ctrl-C does: with its ranks, and with what is finished kept."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class UserInterrupt(click.ClickException):
@@ -206,15 +231,7 @@ def _load(path: Path, flags: dict[str, Any]) -> tuple[Study, Cluster]:
     slots = flags["slots"] or (room or None)
     if room and slots and slots > room:
         raise UserError(f"-np {slots} is more than the {room} slots of the given hosts")
-    return study.load(path, flags["launcher"], slots, max(1, len(cluster.hosts))), cluster
-
-
-def _plan(loaded: Study, quick: bool) -> Plan:
-    from datetime import UTC, datetime
-
-    from bench.run import plan as decide
-
-    return decide(loaded, quick, datetime.now(UTC))
+    return study.load(path, flags["launcher"], slots, cluster.hosts), cluster
 
 
 def _show_plan(planned: Plan, cluster: Cluster, runs: Path) -> None:

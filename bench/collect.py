@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from bench import catalog, gates, journal
+from bench import catalog, failure, gates, journal
 from bench.errors import TrialError, UserError
 from bench.launch.execute import Ended
 from bench.records import (
@@ -46,6 +46,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     staged.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 # ---- one launch ---------------------------------------------------------------------------------------------
@@ -62,7 +65,7 @@ def collect(folder: Path, assignment: Assignment, command: Sequence[str], starte
     }
     try:
         lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
-        reason = _why_unfinished(folder, lines, ended)
+        reason = failure.why(folder, lines, ended)
         if reason is None:
             return _whole(assignment, lines, shared)
     except TrialError as error:
@@ -84,7 +87,7 @@ def failed(assignment: Assignment, command: Sequence[str], started_utc: str, rea
 def _whole(assignment: Assignment, lines: list[list[Line]], shared: dict[str, Any]) -> Repeat:
     reports = [_report(rank, of_rank) for rank, of_rank in enumerate(lines)]
     _check_windows(assignment.trial, reports)
-    outcomes = gates.of_launch(reports)
+    outcomes = gates.of_launch(assignment, reports)
     digest = sum(report.data.digest for report in reports) % 2**64
     return Repeat(
         **shared,
@@ -125,58 +128,6 @@ def _check_windows(trial: Trial, reports: Sequence[gates.RankReport]) -> None:
             raise TrialError(f"rank {report.rank} has {len(report.windows)} windows of {expected}")
 
 
-def _why_unfinished(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
-    """The sentence of the row, None when all is whole. Who is to blame, in this order: a rank that said what went
-    wrong with itself; a rank that went without a word; a rank that never came; one that lost its connection."""
-    errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
-    said = {error.rank for error in errors}
-    unfinished = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
-    silent = [rank for rank in unfinished if rank not in said and lines[rank]]
-    never = [rank for rank in unfinished if rank not in said and not lines[rank]]
-    own = [error for error in errors if not _is_consequence(error)]
-    if own:
-        return _said(folder, own[0])
-    if ended.overdue:
-        where = ", ".join(f"rank {rank} in {journal.last_phase(lines[rank]) or 'no phase yet'}" for rank in unfinished)
-        return f"{ended.overdue}: {where}"
-    if silent:
-        phase = journal.last_phase(lines[silent[0]])
-        return f"rank {silent[0]} died in {phase} without a word (log: {folder / f'log-{silent[0]}.txt'})"
-    if never:
-        who = "no rank" if len(never) == len(lines) else f"rank {never[0]} never"
-        said_last = _last_line(folder / "launcher.txt")
-        log = folder / "launcher.txt"
-        return f"{who} started: the launcher ended with exit status {ended.returncode}: {said_last} (log: {log})"
-    if errors:
-        return _said(folder, next((error for error in errors if error.ended_by is None), errors[0]))
-    return (
-        f"all ranks finished, but the launcher ended with exit status {ended.returncode}" if ended.returncode else None
-    )
-
-
-def _said(folder: Path, error: journal.RankError) -> str:
-    return f"rank {error.rank} failed in {error.phase}: {error.sentence} (log: {folder / f'log-{error.rank}.txt'})"
-
-
-def _is_consequence(error: journal.RankError) -> bool:
-    """What a rank says when it was told to end, or when another one went away: not its own fault."""
-    if error.ended_by is not None or error.kind == "HorovodInternalError":
-        return True
-    words = ("connection", "another rank has gone", "horovod has been shut down", "broken pipe", "socket closed")
-    return error.kind != TrialError.__name__ and any(word in error.sentence.lower() for word in words)
-
-
-def _last_line(path: Path) -> str:
-    """A rank's own sentence if one is in the launcher's output, else the last line of it."""
-    try:
-        text = path.read_bytes()[-10_000:].decode("utf-8", "replace")
-    except OSError:
-        return "it printed nothing"
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line.partition("paceline: ")[2] for line in said if "paceline: " in line]
-    return (own or said or ["it printed nothing"])[-1][:500]
-
-
 # ---- the whole run ------------------------------------------------------------------------------------------
 
 
@@ -201,7 +152,7 @@ def read_repeat(run_folder: Path, trial_id: str, repeat: int) -> Repeat | None:
     path = run_folder / trial_id / str(repeat) / "repeat.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Repeat)
-    except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
 
 
@@ -231,7 +182,7 @@ def assemble(run_folder: Path) -> Result:
 
 def _trial_result(run_folder: Path, plan: Plan, trial: Trial) -> TrialResult:
     numbers = sorted(repeat for trial_id, repeat in plan.order if trial_id == trial.id)
-    repeats = [found for number in numbers if (found := read_repeat(run_folder, trial.id, number))]
+    repeats = [_sound(run_folder, found) for number in numbers if (found := read_repeat(run_folder, trial.id, number))]
     errors = [f"repeat {repeat.repeat}: {repeat.error}" for repeat in repeats if repeat.error]
     missing = len(numbers) - len(repeats)
     if missing:
@@ -245,6 +196,16 @@ def _trial_result(run_folder: Path, plan: Plan, trial: Trial) -> TrialResult:
         reason=errors[0] if errors else None,
         repeats=repeats,
     )
+
+
+def _sound(run_folder: Path, repeat: Repeat) -> Repeat:
+    """The same repeat, with an error when what its ranks measured can no longer be read."""
+    try:
+        if repeat.error is None:
+            _windows(run_folder, repeat)
+    except (TrialError, OSError) as error:
+        return msgspec.structs.replace(repeat, error=str(error))
+    return repeat
 
 
 def _withheld(result: TrialResult, outcomes: Sequence[GateOutcome]) -> TrialResult:
@@ -290,12 +251,22 @@ def _windows_table(run_folder: Path, trials: Sequence[TrialResult]) -> bytes:
 
 
 def _add_windows(columns: dict[str, list[Any]], run_folder: Path, repeat: Repeat) -> None:
+    for rank, windows in enumerate(_windows(run_folder, repeat)):
+        for window in windows:
+            columns["trial_id"].append(repeat.trial_id)
+            columns["repeat"].append(repeat.repeat)
+            columns["rank"].append(rank)
+            for name in Window.__struct_fields__:
+                columns[name].append(getattr(window, name))
+
+
+def _windows(run_folder: Path, repeat: Repeat) -> list[list[Window]]:
+    """Per rank. Raises TrialError when a rank's file is gone, damaged or short: its windows would lack the slowest."""
     folder = run_folder / repeat.trial_id / str(repeat.repeat)
-    for rank in range(len(repeat.facts)):
-        for line in journal.read(folder, rank):
-            if isinstance(line, Window):
-                columns["trial_id"].append(repeat.trial_id)
-                columns["repeat"].append(repeat.repeat)
-                columns["rank"].append(rank)
-                for name in Window.__struct_fields__:
-                    columns[name].append(getattr(line, name))
+    ranks = [
+        [line for line in journal.read(folder, rank) if isinstance(line, Window)] for rank in range(len(repeat.facts))
+    ]
+    for rank, windows in enumerate(ranks):
+        if [window.index for window in windows] != [window.index for window in ranks[0]] or not windows:
+            raise TrialError(f"{folder / f'rank-{rank}.jsonl'} lacks windows that were measured")
+    return ranks

@@ -13,15 +13,17 @@ import psutil
 
 import bench
 from bench import catalog
+from bench.launch.commands import allowed
 from bench.records import Environment
 
+# Passed on, but about the person and not about the speed.
+PERSONAL = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CACHE_HOME")
 PACKAGES = ("torch", "transformers", "tensorflow", "keras", "keras-hub", "horovod", "numpy", "tokenizers")
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE")
-VARIABLE_PREFIXES = ("HOROVOD_FUSION", "HOROVOD_CYCLE", "NCCL_ALGO", "NCCL_PROTO", "OMPI_MCA_coll")
 
 
 def capture(inherited: Mapping[str, str]) -> Environment:
-    """The parent's host, now. Unknown stays None."""
+    """The parent's host, now, and of `inherited` what the ranks get to see. Unknown stays None."""
+    passed = allowed(inherited)
     return Environment(
         hostname=socket.gethostname(),
         platform=platform.platform(),
@@ -34,11 +36,7 @@ def capture(inherited: Mapping[str, str]) -> Environment:
         paceline=bench.__version__,
         revision=_revision(),
         packages={name: found for name in PACKAGES if (found := catalog.version(name))},
-        variables={
-            name: value
-            for name, value in sorted(inherited.items())
-            if name in VARIABLES or name.startswith(VARIABLE_PREFIXES)
-        },
+        variables={name: passed[name] for name in sorted(passed) if name not in PERSONAL},
     )
 
 

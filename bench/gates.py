@@ -5,11 +5,11 @@ Gates of one launch look at its ranks; gates between trials compare what differe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import catalog, stats
-from bench.records import DataDigest, Facts, GateOutcome, StepLosses, Trial, TrialResult, Weights, Window
+from bench.records import Assignment, DataDigest, Facts, GateOutcome, StepLosses, Trial, TrialResult, Weights, Window
 
 # float32, no dropout, same global batch. Two stacks at one world size sum in different orders inside a kernel;
 # two world sizes also split the batch differently. Measured over 20 steps of BERT-tiny: 3e-7 and 4e-6.
@@ -33,9 +33,16 @@ class RankReport:
 # ---- one launch -------------------------------------------------------------------------------------------------
 
 
-def of_launch(reports: Sequence[RankReport]) -> list[GateOutcome]:
+def of_launch(assignment: Assignment, reports: Sequence[RankReport]) -> list[GateOutcome]:
     """All gates of one launch, in the order in which a reader would ask."""
-    return [same_parameters(reports), seen_weights(reports), finite_loss(reports), same_weights(reports)]
+    return [
+        same_parameters(reports),
+        asked_threads(assignment, reports),
+        exchanged_once(reports),
+        seen_weights(reports),
+        finite_loss(reports),
+        same_weights(reports),
+    ]
 
 
 def same_parameters(reports: Sequence[RankReport]) -> GateOutcome:
@@ -46,6 +53,28 @@ def same_parameters(reports: Sequence[RankReport]) -> GateOutcome:
         if count != expected:
             return _fails("parameters", f"rank {rank} trains {count:,} elements, rank {reports[0].rank} {expected:,}")
     return _holds("parameters", f"{expected:,} trained elements on every rank")
+
+
+def asked_threads(assignment: Assignment, reports: Sequence[RankReport]) -> GateOutcome:
+    """Every rank computes with the threads of its replicas: a stack with more would only look fast."""
+    expected = assignment.trial.threads_per_replica * assignment.local_replicas
+    for report in reports:
+        if report.facts.threads is None:
+            return _unknown("threads", f"rank {report.rank} cannot tell its threads")
+        if report.facts.threads != expected:
+            return _fails("threads", f"rank {report.rank} has {report.facts.threads} threads, asked were {expected}")
+    return _holds("threads", f"{expected} per rank")
+
+
+def exchanged_once(reports: Sequence[RankReport]) -> GateOutcome:
+    """A full step's all-reduce, as issued, holds as many elements as the model has: none left out, none sent twice."""
+    for report in reports:
+        given, expected = report.facts.exchange_elements, report.facts.parameter_elements
+        if given is None:
+            return _unknown("exchange", "no exchange, or none that can be observed")
+        if given != expected:
+            return _fails("exchange", f"rank {report.rank} exchanges {given:,} elements a step, it trains {expected:,}")
+    return _holds("exchange", f"{reports[0].facts.exchange_elements:,} elements a step, as many as are trained")
 
 
 def seen_weights(reports: Sequence[RankReport]) -> GateOutcome:
@@ -112,11 +141,16 @@ def step_losses(reports: Sequence[RankReport]) -> list[float | None]:
     return losses
 
 
+Check = Callable[[TrialResult, TrialResult], GateOutcome]
+
 # ---- between trials ---------------------------------------------------------------------------------------------
 
 
 def between(results: Sequence[TrialResult]) -> list[GateOutcome]:
-    """One outcome per gate and trial that ran, but for the first of each group: the others are held against it."""
+    """One outcome per gate and trial that ran, each against the trial of its group with which most others agree.
+
+    So one wrong stack is named by two right ones, whichever comes first. Where nobody agrees, nobody is believed.
+    """
     ran = [result for result in results if result.status == "ok" and result.repeats]
     checks = (
         ("same model", _model_key, _same_model),
@@ -124,14 +158,31 @@ def between(results: Sequence[TrialResult]) -> list[GateOutcome]:
         ("same losses", _loss_key, _same_losses),
     )
     outcomes: list[GateOutcome] = []
-    for result in ran:
-        for gate, key, check in checks:
-            group = [other for other in ran if key(other.trial) == key(result.trial)]
-            if len(group) == 1:
-                outcomes.append(_unknown(gate, "not shown: no other trial did the same work", result.trial_id))
-            elif group[0] is not result:
-                outcomes.append(check(result, group[0]))
+    for gate, key, check in checks:
+        groups: dict[object, list[TrialResult]] = {}
+        for result in ran:
+            groups.setdefault(key(result.trial), []).append(result)
+        for group in groups.values():
+            outcomes += _of_group(gate, group, check)
     return outcomes
+
+
+def _of_group(gate: str, group: Sequence[TrialResult], check: Check) -> list[GateOutcome]:
+    own = [check(result, result) for result in group]
+    if len(group) == 1 or own[0].holds is None:
+        alone = _unknown(gate, "not shown: no other trial did the same work", group[0].trial_id)
+        return [alone] if len(group) == 1 and own[0].holds is True else own
+    against = {reference.trial_id: [check(result, reference) for result in group] for reference in group}
+    reference = max(group, key=lambda each: sum(outcome.holds is True for outcome in against[each.trial_id]))
+    outcomes = against[reference.trial_id]
+    if sum(outcome.holds is True for outcome in outcomes) > 1:
+        return [outcome for outcome in outcomes if outcome.trial_id != reference.trial_id or outcome.holds is False]
+    return [
+        outcome
+        if outcome.holds is False
+        else _fails(gate, "no other trial with the same work agrees", outcome.trial_id)
+        for outcome in outcomes
+    ]
 
 
 def _same_model(result: TrialResult, reference: TrialResult) -> GateOutcome:

@@ -45,7 +45,7 @@ class TerminalObserver(Observer):
             self._study = self._progress.add_task("study", total=total, note="")
         self._progress.update(self._study, completed=number - 1, note=f"launch {number} of {total}")
         windows = 1 + trial.timing.warmup_windows + trial.timing.windows
-        self._windows = self._progress.add_task(escape(f"{trial.id}, repeat {repeat + 1}"), total=windows, note="")
+        self._windows = self._progress.add_task(escape(f"{trial.id}, repeat {repeat}"), total=windows, note="")
         self._folder, self._offset, self._lines = folder, 0, 0
 
     def tick(self) -> None:
@@ -68,7 +68,7 @@ class TerminalObserver(Observer):
         if self._study is not None:
             self._progress.advance(self._study)
         if repeat.error:
-            self._console.print(f"  {trial.id}, repeat {repeat.repeat + 1}: {repeat.error}", markup=False, style="red")
+            self._console.print(f"  {trial.id}, repeat {repeat.repeat}: {repeat.error}", markup=False, style="red")
 
 
 class LineObserver(Observer):
@@ -81,7 +81,7 @@ class LineObserver(Observer):
         self._say(sentence)
 
     def launched(self, trial: Trial, repeat: Repeat) -> None:
-        self._say(f"{trial.id} repeat {repeat.repeat + 1}: {repeat.error or f'{repeat.wall_ns / 1e9:.1f} s'}")
+        self._say(f"{trial.id} repeat {repeat.repeat}: {repeat.error or f'{repeat.wall_ns / 1e9:.1f} s'}")
 
     def _say(self, sentence: str) -> None:
         self._console.print(f"{time.strftime('%H:%M:%S')} {sentence}", markup=False, highlight=False, soft_wrap=True)

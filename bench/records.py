@@ -73,7 +73,7 @@ class Trial(Record, frozen=True, kw_only=True):
     """One point of a study, all scalars. `options` are for one backend, allowed names are in the backend table."""
 
     backend: str
-    replicas: Count = 2
+    replicas: Annotated[int, Meta(ge=1, le=16_384)] = 2
     launcher: LauncherName = "horovodrun"
     workload: Workload = Workload()
     optimizer: Optimizer = Optimizer()
@@ -287,6 +287,7 @@ class Plan(Record, frozen=True, kw_only=True):
     order    [trial id, repeat] in the order of launches
     rejected trials with the reason why they were never started
     notes    sentences about choices made for this machine, for people
+    hosts    (name, slots), empty for the parent's machine alone; this and the rest is for the launcher
     """
 
     study: str
@@ -300,6 +301,11 @@ class Plan(Record, frozen=True, kw_only=True):
     timeout_s: float
     rendezvous_port: int
     notes: list[str]
+    hosts: list[tuple[str, int]]
+    network_interface: str | None
+    mpi: bool
+    ssh_port: int | None
+    ssh_identity_file: str | None
     schema: int = SCHEMA
 
 

@@ -42,9 +42,12 @@ class Prepared:
     checkpoint: Path
 
 
-def plan(study: Study, quick: bool, now: datetime) -> Plan:
+def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
     """Decides what will be launched and in which order: in every round each trial once, in seeded random order."""
-    trials = [msgspec.structs.replace(trial, timing=QUICK_TIMING) for trial in study.trials] if quick else study.trials
+    trials = study.trials
+    if quick:
+        quickened = [msgspec.structs.replace(trial, timing=QUICK_TIMING) for trial in trials]
+        trials = list({trial.id: trial for trial in quickened}.values())
     shuffler = random.Random(study.header.seed)
     order: list[tuple[str, int]] = []
     for repeat in range(1 if quick else study.header.repeats):
@@ -63,10 +66,15 @@ def plan(study: Study, quick: bool, now: datetime) -> Plan:
         timeout_s=study.header.timeout_s,
         rendezvous_port=study.header.rendezvous_port,
         notes=study.notes,
+        hosts=list(cluster.hosts),
+        network_interface=cluster.network_interface,
+        mpi=cluster.mpi,
+        ssh_port=cluster.ssh_port,
+        ssh_identity_file=cluster.ssh_identity_file,
     )
 
 
-def begin(study: Study, runs: Path, quick: bool, observer: Observer) -> Path:
+def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Observer) -> Path:
     """Prepares all data and weights, then makes the run folder with its plan. Raises UserError before any launch."""
     if not study.trials:
         reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
@@ -76,17 +84,24 @@ def begin(study: Study, runs: Path, quick: bool, observer: Observer) -> Path:
     now = datetime.now(UTC)
     folder = _new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
     collect.write_atomically(folder / "study.yaml", study.yaml.encode())
-    collect.write_atomically(folder / "plan.json", msgspec.json.encode(plan(study, quick, now)))
+    collect.write_atomically(folder / "plan.json", msgspec.json.encode(plan(study, quick, cluster, now)))
     return folder
 
 
-def proceed(folder: Path, cluster: Cluster, observer: Observer) -> Result:
-    """Makes every launch of the plan that has no sound repeat yet, then assembles the result."""
+def proceed(folder: Path, observer: Observer) -> Result:
+    """Makes every launch of the plan that is not whole yet, where the plan says, then assembles the result."""
     planned = collect.read_plan(folder)
+    cluster = Cluster(
+        hosts=tuple(planned.hosts),
+        network_interface=planned.network_interface,
+        mpi=planned.mpi,
+        ssh_port=planned.ssh_port,
+        ssh_identity_file=planned.ssh_identity_file,
+    )
     trials = {trial.id: trial for trial in planned.trials}
     for number, (trial_id, repeat) in enumerate(planned.order, start=1):
         found = collect.read_repeat(folder, trial_id, repeat)
-        if found is not None and found.error is None:
+        if found is not None and (found.error is None or _failed_gate(found)):
             continue
         trial = trials[trial_id]
         target = _fresh_folder(folder / trial_id / str(repeat))
@@ -95,6 +110,11 @@ def proceed(folder: Path, cluster: Cluster, observer: Observer) -> Result:
         collect.write_atomically(target / "repeat.json", msgspec.json.encode(made))
         observer.launched(trial, made)
     return collect.assemble(folder)
+
+
+def _failed_gate(repeat: Repeat) -> bool:
+    """Such a launch is whole, and its finding stands: to repeat it until it passes would hide it."""
+    return any(outcome.holds is False for outcome in repeat.gates)
 
 
 def prepare(trial: Trial, runs: Path, observer: Observer) -> Prepared:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from bench.yaml_source import Source, suggestion
 from bench.yaml_source import load as load_yaml
 
 MOST_TRIALS = 1_000
+MOST_REPLICAS = 16_384
+SECTIONS = (("workload",), ("optimizer",), ("timing",))
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -32,7 +35,7 @@ class Header(Record, frozen=True, kw_only=True):
     rendezvous_port  where ranks meet that need a port; 0: any free one
     """
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     repeats: Count = 3
     seed: int = 1
     bare: bool = True
@@ -74,7 +77,9 @@ class Study(Record, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def load(path: Path, launcher: str | None = None, slots: int | None = None, num_hosts: int = 1) -> Study:
+def load(
+    path: Path, launcher: str | None = None, slots: int | None = None, hosts: Sequence[tuple[str, int]] = ()
+) -> Study:
     """Reads, checks and expands the study at `path`. Nothing is started.
 
     `launcher` replaces the study's own. `slots` (horovodrun's -np) is the room there is: a study without a
@@ -88,7 +93,9 @@ def load(path: Path, launcher: str | None = None, slots: int | None = None, num_
     if launcher is not None:
         points = [msgspec.structs.replace(point, launcher=launcher) for point in points]
     runnable = [point.replicas for point in points if slots is None or point.replicas <= slots]
-    threads = max(1, _cores() // max(runnable, default=1))
+    fullest = max((room for _, room in hosts), default=MOST_REPLICAS)
+    threads = max(1, _cores() // min(fullest, max(runnable, default=1)))
+    num_hosts = max(1, len(hosts))
     trials: dict[str, Trial] = {}
     rejected: dict[str, Rejected] = {}
     for trial, reason in _resolved(points, header, path.parent, threads, slots, num_hosts):
@@ -103,7 +110,7 @@ def load(path: Path, launcher: str | None = None, slots: int | None = None, num_
         yaml=source.text,
         trials=ordered,
         rejected=list(rejected.values()),
-        notes=_notes(points, ordered, threads),
+        notes=_notes(points, ordered, threads, num_hosts),
     )
 
 
@@ -116,14 +123,15 @@ def _check_model(source: Source, trial: Trial) -> None:
         raise source.error(("workload", key), str(error)) from None
 
 
-def _notes(points: list[StudyTrial], trials: list[Trial], threads: int) -> list[str]:
+def _notes(points: list[StudyTrial], trials: list[Trial], threads: int, num_hosts: int) -> list[str]:
     """What was left to the machine and could surprise."""
     notes = []
     if any(point.threads_per_replica == "auto" for point in points):
-        notes.append(f"{threads} thread(s) per replica: {_cores()} cores over the largest replica count")
+        per_host = " on one host; all hosts are taken to be like this one" if num_hosts > 1 else ""
+        notes.append(f"{threads} thread(s) per replica: {_cores()} cores over the largest replica count{per_host}")
     if any(point.launcher == "auto" for point in points) and any(trial.launcher == "local" for trial in trials):
         notes.append("horovodrun is not installed here: ranks are started by paceline itself (launcher local)")
-    for trial in trials:
+    for trial in trials if num_hosts == 1 else []:
         if trial.replicas * trial.threads_per_replica > _cores():
             notes.append(f"{trial.id} is oversubscribed: more threads than the {_cores()} cores")
     return notes
@@ -147,6 +155,10 @@ def _sections(source: Source) -> tuple[Header, dict[str, Any], dict[KeyPath, lis
         if not isinstance(values, list) or not values:
             raise source.error(("matrix", key), f"matrix.{key} must be a list of values, got {values!r}")
         path = tuple(key.split("."))
+        if path in SECTIONS:
+            raise source.error(
+                ("matrix", key), f"{key} is a section; make its keys the axes, as in {key}.KEY: [values]"
+            )
         for value in values:
             check_value(source, path, value, StudyTrial, at=("matrix", key))
         axes[path] = values
@@ -158,7 +170,7 @@ def _sections(source: Source) -> tuple[Header, dict[str, Any], dict[KeyPath, lis
 def _point(
     source: Source, fixed: dict[str, Any], axes: dict[KeyPath, list[Any]], values: tuple[Any, ...]
 ) -> StudyTrial:
-    tree: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fixed))
+    tree: dict[str, Any] = copy.deepcopy(fixed)
     for path, value in zip(axes, values, strict=True):
         parent = tree
         for key in path[:-1]:

@@ -141,8 +141,7 @@ class Measurement:
 
     def window(self, steps: int, warmup: bool, exchange: bool = True) -> Window:
         """Measures `steps` steps; writes the window and its losses. All but the steps lies outside the clock."""
-        before = resources.read()
-        batches, start_ns, duration_ns, input_wait_ns = self._run(steps, exchange)
+        batches, before, start_ns, duration_ns, input_wait_ns = self._run(steps, exchange)
         after = resources.read()
         window = Window(
             index=self._index,
@@ -167,16 +166,18 @@ class Measurement:
         self._index += 1
         return window
 
-    def _run(self, steps: int, exchange: bool) -> tuple[list[Batch], int, int, int]:
+    def _run(self, steps: int, exchange: bool) -> tuple[list[Batch], resources.Reading, int, int, int]:
         """[fence, barrier, clock, step x steps, fence, clock]. Between the two outer readings nothing else happens.
 
-        Returns the batches, start, duration and the part of it spent obtaining batches, in ns.
+        Returns the batches, the resources just before the first reading (so that no waiting for other ranks is
+        charged to the window), start, duration and the part of it spent obtaining batches, in ns.
         """
         backend, obtain, clock = self._backend, self._batches.batch, self._clock
         batches: list[Batch] = []
         input_wait_ns = 0
         backend.fence()
         backend.barrier()
+        before = resources.read()
         start_ns = clock()
         for step in range(self._step, self._step + steps):
             asked_ns = clock()
@@ -187,7 +188,7 @@ class Measurement:
         backend.fence()
         duration_ns = clock() - start_ns
         self._step += steps
-        return batches, start_ns, duration_ns, input_wait_ns
+        return batches, before, start_ns, duration_ns, input_wait_ns
 
     def _losses(self, batches: list[Batch]) -> StepLosses:
         losses = self._backend.losses()

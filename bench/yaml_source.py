@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +49,8 @@ def load(path: Path) -> Source:
         raise UserError(f"{path}: no such file; `paceline init` writes a study to start from") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     return decode(text, str(path))
 
 
@@ -85,12 +86,21 @@ def _plain(node: Any, path: tuple[str, ...], source: Source, seen: list[int]) ->
         return _mapping(node, path, source, seen)
     if isinstance(node, list):
         return [_plain(item, path, source, seen) for item in node]
+    return _scalar(node, path, source)
+
+
+def _scalar(node: Any, path: tuple[str, ...], source: Source) -> Any:
+    name = ".".join(path)
+    if isinstance(node, float) and not math.isfinite(node):
+        raise source.error(path, f"{name} is {float(node)}; expected a finite number")
+    if isinstance(node, str) and not node.isprintable():
+        raise source.error(path, f"{name} holds characters that cannot be printed")
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
     if node is None:
         return None
-    raise source.error(path, f"{'.'.join(path)} is a {type(node).__name__}; expected text, a number, true or false")
+    raise source.error(path, f"{name} is a {type(node).__name__}; expected text, a number, true or false")
 
 
 def _mapping(node: Any, path: tuple[str, ...], source: Source, seen: list[int]) -> dict[str, Any]:
@@ -98,6 +108,8 @@ def _mapping(node: Any, path: tuple[str, ...], source: Source, seen: list[int]) 
     for key, value in node.items():
         if not isinstance(key, str):
             raise source.error(path, f"the key {key!r} must be text")
+        if key not in node.lc.data:
+            raise source.error(path, "merged keys (<<) are not supported; write the keys out")
         source.lines.setdefault((*path, key), node.lc.key(key)[0] + 1)
         tree[key] = _plain(value, (*path, key), source, seen)
     return tree

@@ -57,15 +57,26 @@ def same_work(trials: Sequence[TrialResult]) -> list[list[TrialResult]]:
 
 def baseline(result: TrialResult, trials: Sequence[TrialResult]) -> tuple[TrialResult | None, str | None]:
     """The bare run that `result` is set against, or None and why there is none."""
-    own = key(result.trial, EQUAL_MODEL)
+    own = _model(result.trial)
     bare = [other for other in trials if other.mode == "bare" and other.framework == result.framework]
     if not bare:
-        return None, f"no bare run of {result.framework} in this run"
-    distances = [differing(own, key(other.trial, EQUAL_MODEL)) for other in bare]
+        return None, "no bare run to set it against"
+    distances = [_distance(own, result.trial, other.trial) for other in bare]
     nearest = min(range(len(bare)), key=lambda place: len(distances[place]))
     if distances[nearest]:
         return None, f"the bare run of {result.framework} differs in {', '.join(distances[nearest])}"
     return bare[nearest], None
+
+
+def _model(trial: Trial) -> Key:
+    return {name: value for name, value in key(trial, EQUAL_MODEL).items() if name != "workload.batch_per_replica"}
+
+
+def _distance(own: Key, trial: Trial, bare: Trial) -> list[str]:
+    """What a bare run differs in. Its batch is that of one replica (weak scaling) or of all (strong scaling)."""
+    given, batches = bare.workload.batch_per_replica, (trial.workload.batch_per_replica, trial.global_batch)
+    rest = [] if given in batches else [f"the batch ({batches[0]} per replica, {batches[1]} in all, and {given})"]
+    return differing(own, _model(bare)) + rest
 
 
 def labels(trials: Sequence[TrialResult]) -> dict[str, str]:

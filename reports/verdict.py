@@ -14,6 +14,8 @@ from reports.table import Row, gates
 from reports.text import counted, interval, number
 
 Outcome = Literal["shown", "not shown", "no verdict"]
+# All contenders but the one that the others are held against must pass this gate.
+SAME_LOSSES = "same losses"
 _PRACTICAL = f"{PRACTICAL_DIFFERENCE * 100:.0f} %"
 
 
@@ -85,7 +87,7 @@ def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row]) -> Verdict
     refusal = _refusal(result, ranked)
     if refusal:
         return Verdict(work, "no verdict", refusal, first.label, pairs, absent)
-    outcome: Outcome = "shown" if pairs[0].shown else "not shown"
+    outcome: Outcome = "shown" if all(pair.shown for pair in pairs) else "not shown"
     return Verdict(work, outcome, _sentence(first, pairs), first.label, pairs, absent)
 
 
@@ -114,22 +116,22 @@ def _refusal(result: Result, ranked: Sequence[Row]) -> str | None:
         return f"No verdict: {who}; at least {LAUNCHES_FOR_INTERVAL} are needed."
     if result.quick:
         return "No verdict: a quick run is too short to compare speeds."
-    if equality(result).holds is None:
+    proven = {gate.trial_id for gate in result.gates if gate.gate == SAME_LOSSES and gate.holds}
+    if len([row for row in ranked if row.trial_id in proven]) < len(ranked) - 1:
         return "No verdict: no gate shows that the contenders did the same work."
     return None
 
 
 def _sentence(first: Row, pairs: Sequence[Pair]) -> str:
-    nearest = pairs[0]
-    by = f"{number(nearest.ratio.point, 3)} times (95 % interval {interval(nearest.ratio, digits=3)})"
-    if nearest.shown:
-        return f"{first.label} is fastest: {by} the samples per second of {nearest.other}, {_launches(nearest)}."
-    level = [first.label, *(pair.other for pair in pairs if not pair.shown)]
-    behind = [pair.other for pair in pairs if pair.shown]
+    level, behind = [pair for pair in pairs if not pair.shown], [pair.other for pair in pairs if pair.shown]
+    told = (level or pairs)[0]
+    by = f"{number(told.ratio.point, 3)} times (95 % interval {interval(told.ratio, digits=3)})"
+    if not level:
+        return f"{first.label} is fastest: {by} the samples per second of {told.other}, {_launches(told)}."
     slower = f" {_list(behind)} {'is' if len(behind) == 1 else 'are'} slower." if behind else ""
     return (
-        f"No difference shown between {_list(level)}: {first.label} measured {by} the samples per second of "
-        f"{nearest.other}, which does not clear 1 by {_PRACTICAL}.{slower}"
+        f"No difference shown between {_list([first.label, *(pair.other for pair in level)])}: {first.label} measured "
+        f"{by} the samples per second of {told.other}, which does not clear 1 by {_PRACTICAL}.{slower}"
     )
 
 

@@ -88,15 +88,20 @@ def ranks(trial: Trial) -> tuple[int, int]:
     return (1, trial.replicas) if catalog.entry(trial.backend).local_replicas else (trial.replicas, 1)
 
 
-def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The ranks' whole environment: the allow-list, explicit thread counts, and silence from the frameworks."""
-    passed = {
+def allowed(inherited: Mapping[str, str]) -> dict[str, str]:
+    """What of the parent's environment the ranks may see."""
+    return {
         name: value
         for name, value in inherited.items()
         if (name in INHERITED or name.startswith(INHERITED_PREFIXES))
         and not SECRET.search(name)
         and not PLACES.match(name)
     }
+
+
+def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The ranks' whole environment: the allow-list, explicit thread counts, and silence from the frameworks."""
+    passed = allowed(inherited)
     threads = str(trial.threads_per_replica * ranks(trial)[1])
     return passed | {
         "OMP_NUM_THREADS": threads,

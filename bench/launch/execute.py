@@ -55,7 +55,7 @@ def execute(
                 processes.append(_start(command, folder, log))
             overdue = _watch(processes, folder, ranks, timeout_s, lease_file, tick)
         finally:
-            _end(processes, folder, ranks)
+            _end(processes, folder)
     failed = [process.returncode for process in processes if process.returncode]
     return Ended(failed[0] if failed else 0, overdue, time.perf_counter_ns() - started)
 
@@ -133,21 +133,19 @@ def _has_ended(folder: Path, rank: int) -> bool:
     return False
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]], folder: Path, ranks: int) -> None:
+def _end(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
     """Ends the launchers, all their descendants, and every rank of this host that outlived its launcher."""
     family: dict[int, psutil.Process] = {}
     for process in processes:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             parent = psutil.Process(process.pid)
             family |= {member.pid: member for member in (parent, *parent.children(recursive=True))}
-    for rank in range(ranks):
-        pid = _rank_pid(folder, rank)
-        with suppress(psutil.NoSuchProcess):
-            if pid is not None and str(folder) in psutil.Process(pid).cmdline():
-                family[pid] = psutil.Process(pid)
+    for rank in psutil.process_iter(["cmdline"]):
+        if str(folder) in (rank.info["cmdline"] or ()):
+            family[rank.pid] = rank
     for number in (signal.SIGTERM, signal.SIGKILL):
         for member in family.values():
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):
                 member.send_signal(number)
         _, alive = psutil.wait_procs(family.values(), timeout=TERMINATE_S)
         family = {member.pid: member for member in alive}

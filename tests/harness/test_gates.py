@@ -6,6 +6,7 @@ import msgspec
 
 from bench import gates
 from bench.records import (
+    Assignment,
     DataDigest,
     Facts,
     Repeat,
@@ -21,6 +22,11 @@ FACTS = Facts(
     parameter_elements=100, compute_dtype="float32", wire_dtype=None, exchange_elements=None, exchange_bytes=None,
     buckets=None, algorithm="none", algorithm_evidence="", devices=[], threads=None, versions={}, settings={},
 )  # fmt: skip
+
+
+ASSIGNMENT = Assignment(
+    trial=Trial(backend="torch_ddp"), trial_id="x", repeat=0, ranks=2, local_replicas=1, data="d", checkpoint="c"
+)
 
 
 def report(rank: int, numerators=(3.0,), weights=(2.0,), sha="aa", parameters=100) -> gates.RankReport:
@@ -39,9 +45,29 @@ def report(rank: int, numerators=(3.0,), weights=(2.0,), sha="aa", parameters=10
 
 
 def test_sound_ranks_pass_every_gate():
-    outcomes = gates.of_launch([report(0), report(1)])
-    assert [outcome.holds for outcome in outcomes] == [True, True, True, True]
+    outcomes = gates.of_launch(ASSIGNMENT, [report(0), report(1)])
+    assert {outcome.gate: outcome.holds for outcome in outcomes} == {
+        "parameters": True, "threads": None, "exchange": None, "data": True, "finite loss": True, "weights": True,
+    }  # fmt: skip
     assert gates.first_failure(outcomes) is None
+
+
+def told(rank: int, **facts) -> gates.RankReport:
+    return dataclasses.replace(report(rank), facts=msgspec.structs.replace(FACTS, **facts))
+
+
+def test_a_rank_with_more_threads_than_asked_is_named():
+    outcome = gates.asked_threads(ASSIGNMENT, [told(0, threads=1), told(1, threads=2)])
+    assert (outcome.holds, outcome.sentence) == (False, "rank 1 has 2 threads, asked were 1")
+    assert gates.asked_threads(ASSIGNMENT, [told(0, threads=1), told(1, threads=1)]).holds is True
+
+
+def test_a_tensor_left_out_of_the_exchange_or_sent_twice_is_caught():
+    for elements in (99, 101, 200):
+        outcome = gates.exchanged_once([told(0, exchange_elements=100), told(1, exchange_elements=elements)])
+        assert outcome.holds is False
+        assert outcome.sentence == f"rank 1 exchanges {elements} elements a step, it trains 100"
+    assert gates.exchanged_once([told(0, exchange_elements=100)]).holds is True
 
 
 def test_the_loss_of_a_step_is_the_ranks_numerators_over_the_global_weight():
@@ -108,14 +134,33 @@ def test_the_same_work_passes():
     assert [outcome.trial_id for outcome in gates.between([first, second])] == [second.trial_id] * 3
 
 
+def test_one_wrong_stack_is_named_by_two_right_ones_also_when_it_comes_first():
+    wrong, first, second = result(losses=(9.0, 9.0)), result("tf_horovod"), result("tf_mirrored")
+    failed = {outcome.trial_id for outcome in gates.between([wrong, first, second]) if outcome.holds is False}
+    assert failed == {wrong.trial_id}
+
+
+def test_where_two_disagree_neither_is_believed():
+    one, other = result(losses=(9.0, 9.0)), result("tf_horovod")
+    failed = {outcome.trial_id for outcome in gates.between([one, other]) if outcome.holds is False}
+    assert failed == {one.trial_id, other.trial_id}
+
+
+def test_a_launch_that_differs_from_the_others_of_its_own_trial_is_caught():
+    sound, mixed = result(), result("tf_horovod")
+    strange = msgspec.structs.replace(mixed.repeats[0], repeat=1, losses=[2.0, 1.5])
+    mixed = msgspec.structs.replace(mixed, repeats=[mixed.repeats[0], strange])
+    assert outcomes(sound, mixed)["same losses"] is False
+    assert outcomes(mixed)["same losses"] is False
+
+
 def test_a_trial_without_its_like_shows_no_equality():
     assert outcomes(result()) == {"same model": None, "same data": None, "same losses": None}
 
 
 def test_losses_further_apart_than_the_tolerance_are_caught_with_step_and_both_values():
-    first, second = result(), result("tf_horovod", losses=(2.0, 1.00002))
-    assert outcomes(first, second)["same losses"] is False
-    (failure,) = [outcome for outcome in gates.between([first, second]) if outcome.holds is False]
+    first, like, second = result(), result("torch_horovod"), result("tf_horovod", losses=(2.0, 1.00002))
+    (failure,) = [outcome for outcome in gates.between([first, like, second]) if outcome.holds is False]
     assert failure.sentence == (
         "tf_horovod has loss 1.00002 at step 1 of repeat 0, torch_ddp 1: 2.0e-05 apart, allowed 1e-05"
     )

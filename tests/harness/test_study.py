@@ -67,6 +67,13 @@ def test_the_id_of_a_trial_changes_with_its_content_and_with_nothing_else(tmp_pa
         ("- a\n", "study.yaml:1: the top level must be `key: value` lines, got a CommentedSeq"),
         ("backend: null\n", 'study.yaml:1: backend is empty (YAML\'s null; quote a word that is meant: "null"); expected str, got null'),
         ("backend: 'null'\nworkload: {global_batch: 4, batch_per_replica: 2}\n", "study.yaml:2: give workload.global_batch or workload.batch_per_replica, not both"),
+        ("backend: 'null'\ntimeout_s: .inf\n", "study.yaml:2: timeout_s is inf; expected a finite number"),
+        ("backend: 'null'\nmatrix:\n  optimizer.learning_rate: [.nan]\n", "study.yaml:3: matrix.optimizer.learning_rate is nan; expected a finite number"),
+        ("name: ../evil\nbackend: 'null'\n", "study.yaml:1: name is '../evil'; expected str matching regex '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'"),
+        ("name: \"a\\0b\"\nbackend: 'null'\n", "study.yaml:1: name holds characters that cannot be printed"),
+        ("base: &b {replicas: 2}\n<<: *b\nbackend: 'null'\n", "study.yaml: merged keys (<<) are not supported; write the keys out"),
+        ("backend: 'null'\nmatrix:\n  workload: [{seed: 2}]\n", "study.yaml:3: workload is a section; make its keys the axes, as in workload.KEY: [values]"),
+        ("backend: 'null'\nreplicas: 1000000\n", "study.yaml:2: replicas is 1000000; expected int <= 16384"),
         ("a: [1\n", "study.yaml:2: expected ',' or ']', but got '<stream end>'"),
     ],
 )  # fmt: skip
@@ -97,6 +104,13 @@ def test_room_for_fewer_replicas_keeps_the_row_and_says_why(tmp_path):
     found = load(tmp_path, "launcher: local\nmatrix: {backend: ['null'], replicas: [1, 2, 4]}\n", slots=2)
     assert [trial.replicas for trial in found.trials] == [1, 2]
     assert [(row.trial.replicas, row.reason) for row in found.rejected] == [(4, "-np 2 leaves no room for 4 replicas")]
+
+
+def test_threads_are_shared_out_on_the_fullest_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_cores", lambda: 16)
+    text = "backend: torch_ddp\nbare: false\nreplicas: 16\nlauncher: horovodrun\n"
+    found = load(tmp_path, text, slots=16, hosts=(("h1", 8), ("h2", 8)))
+    assert {trial.threads_per_replica for trial in (*found.trials, *(row.trial for row in found.rejected))} == {2}
 
 
 def test_np_sets_the_replicas_of_a_study_without_that_axis(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from backends import null
 from bench import collect, journal, study, worker
+from bench.launch.commands import Cluster
 from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
 from bench.protocols import World
@@ -109,7 +110,7 @@ def test_the_report_holds_exactly_the_throughput_that_a_reader_computes_by_hand(
         "timing: {warmup_windows: 1, windows: 3, steps_per_window: 5}\noptions: {step_ms: [10, 12]}\n"
     )
     asked = study.load(path)
-    folder = begin(asked, runs, False, Observer())
+    folder = begin(asked, runs, False, Cluster(), Observer())
     made = folder / asked.trials[0].id / "0"
     made.mkdir(parents=True)
     assignment = run_ranks(asked.trials[0], runs, made)

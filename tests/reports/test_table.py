@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from bench.records import GateOutcome
+from bench.records import GateOutcome, Workload
 from reports.load import load
 from reports.table import Row, rows
 from reports.verdict import equality, verdicts
@@ -139,7 +139,7 @@ def test_a_baseline_of_other_work_is_refused_and_the_difference_named(tmp_path):
     table = found(tmp_path)
     assert table["torch_ddp"].efficiency is None
     assert table["torch_ddp"].baseline_note == "the bare run of torch differs in threads_per_replica (1 and 2)"
-    assert table["tf_horovod"].baseline_note == "no bare run of tensorflow in this run"
+    assert table["tf_horovod"].baseline_note == "no bare run to set it against"
 
 
 def test_a_host_counts_its_network_bytes_once(tmp_path):
@@ -211,3 +211,24 @@ def test_labels_tell_trials_of_one_backend_apart(tmp_path):
     trials = [trial_result("torch_horovod", 2, three(100), trial={"allreduce": name}) for name in ("ring", "tree")]
     write_run(tmp_path, trials)
     assert list(found(tmp_path)) == ["torch_horovod (ring)", "torch_horovod (tree)"]
+
+
+def test_the_fastest_is_named_only_when_it_clears_every_other_not_just_the_nearest(tmp_path):
+    """The third stack is slower on average, but so noisy that its interval does not clear 1."""
+    rates = {"torch_ddp": (100, 100, 100.1), "torch_horovod": (95, 95, 95.1), "tf_horovod": (70, 94, 120)}
+    write_run(tmp_path, [trial_result(name, 2, [launch_at(rate) for rate in of]) for name, of in rates.items()])
+    (sentence,) = sentences(tmp_path)
+    assert sentence.startswith("No difference shown between torch_ddp and tf_horovod")
+
+
+def test_without_equal_losses_there_is_no_verdict(tmp_path):
+    write_run(tmp_path, [trial_result("torch_ddp", 2, three(100)), trial_result("tf_horovod", 2, three(50))], gates=[])
+    assert sentences(tmp_path) == ["No verdict: no gate shows that the contenders did the same work."]
+
+
+def test_strong_scaling_is_set_against_one_device_that_does_the_whole_batch(tmp_path):
+    """A global batch of 16: 50/s on one device, 80/s on two replicas with 8 each: T(1) / (2 T(2)) = 80 / 100."""
+    bare = trial_result("torch_bare", 1, three(50, 1), trial={"workload": Workload(batch_per_replica=16)})
+    full = trial_result("torch_ddp", 2, three(80), trial={"workload": Workload(batch_per_replica=8)})
+    write_run(tmp_path, [bare, full])
+    assert found(tmp_path)["torch_ddp"].efficiency.point == pytest.approx(0.8)

@@ -1,0 +1,62 @@
+"""Why a launch failed: one sentence, about the rank that is to blame, from what ranks and launcher left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import journal
+from bench.errors import TrialError
+from bench.launch.execute import Ended
+from bench.records import Line
+
+
+def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
+    """The sentence of the row, None when all is whole. Who is to blame, in this order: a rank that said what went
+    wrong with itself; a rank that went without a word; a rank that never came; one that lost its connection."""
+    errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
+    said = {error.rank for error in errors}
+    unfinished = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
+    silent = [rank for rank in unfinished if rank not in said and lines[rank]]
+    never = [rank for rank in unfinished if rank not in said and not lines[rank]]
+    own = [error for error in errors if not _is_consequence(error)]
+    if own:
+        return _said(folder, own[0])
+    if ended.overdue:
+        where = ", ".join(f"rank {rank} in {journal.last_phase(lines[rank]) or 'no phase yet'}" for rank in unfinished)
+        return f"{ended.overdue}: {where}"
+    if silent:
+        phase = journal.last_phase(lines[silent[0]])
+        return f"rank {silent[0]} died in {phase} without a word (log: {folder / f'log-{silent[0]}.txt'})"
+    if never:
+        who = "no rank" if len(never) == len(lines) else f"rank {never[0]} never"
+        said_last = _last_line(folder / "launcher.txt")
+        log = folder / "launcher.txt"
+        return f"{who} started: the launcher ended with exit status {ended.returncode}: {said_last} (log: {log})"
+    if errors:
+        return _said(folder, next((error for error in errors if error.ended_by is None), errors[0]))
+    return (
+        f"all ranks finished, but the launcher ended with exit status {ended.returncode}" if ended.returncode else None
+    )
+
+
+def _said(folder: Path, error: journal.RankError) -> str:
+    return f"rank {error.rank} failed in {error.phase}: {error.sentence} (log: {folder / f'log-{error.rank}.txt'})"
+
+
+def _is_consequence(error: journal.RankError) -> bool:
+    """What a rank says when it was told to end, or when another one went away: not its own fault."""
+    if error.ended_by is not None or error.kind == "HorovodInternalError":
+        return True
+    words = ("connection", "another rank has gone", "horovod has been shut down", "broken pipe", "socket closed")
+    return error.kind != TrialError.__name__ and any(word in error.sentence.lower() for word in words)
+
+
+def _last_line(path: Path) -> str:
+    """A rank's own sentence if one is in the launcher's output, else the last line of it."""
+    try:
+        text = path.read_bytes()[-10_000:].decode("utf-8", "replace")
+    except OSError:
+        return "it printed nothing"
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line.partition("paceline: ")[2] for line in said if "paceline: " in line]
+    return (own or said or ["it printed nothing"])[-1][:500]

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.study import Study
 
 RUNS = Path("runs")
-DEFAULTS = {"gloo": True}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -68,7 +67,8 @@ def cluster_options(command: Any) -> Any:
             click.option("-H", "--hosts", help="host1:slots,host2:slots; this machine alone if not given."),
             click.option("--hostfile", "-hostfile", type=Path, help="File with `host slots=N` lines."),
             click.option("--network-interfaces", "interface", help="The network interface that ranks talk over."),
-            click.option("--gloo/--mpi", "gloo", default=True, help="Horovod's controller.  [default: gloo]"),
+            click.option("--gloo", is_flag=True, help="Horovod's controller is Gloo, the default."),
+            click.option("--mpi", is_flag=True, help="Horovod's controller is MPI."),
             click.option("-p", "--ssh-port", type=click.IntRange(1, 65535), help="For launching on other hosts."),
             click.option("-i", "--ssh-identity-file", help="For launching on other hosts."),
             click.option("--launcher", type=click.Choice(["horovodrun", "torchrun", "mpirun", "local"]),
@@ -210,6 +210,8 @@ def report(run_folder: Path, kind: str, output: Path | None) -> None:
 def _cluster(flags: dict[str, Any]) -> Cluster:
     from bench.launch.commands import Cluster, parse_hostfile, parse_hosts
 
+    if flags["gloo"] and flags["mpi"]:
+        raise UserError("give --gloo or --mpi, not both")
     if flags["hosts"] and flags["hostfile"]:
         raise UserError("give -H or --hostfile, not both")
     hosts = parse_hostfile(flags["hostfile"]) if flags["hostfile"] else ()
@@ -217,7 +219,7 @@ def _cluster(flags: dict[str, Any]) -> Cluster:
     return Cluster(
         hosts=hosts,
         network_interface=flags["interface"],
-        mpi=not flags["gloo"],
+        mpi=flags["mpi"],
         ssh_port=flags["ssh_port"],
         ssh_identity_file=flags["ssh_identity_file"],
     )

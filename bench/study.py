@@ -99,7 +99,7 @@ def load(
     trials: dict[str, Trial] = {}
     rejected: dict[str, Rejected] = {}
     for trial, reason in _resolved(points, header, path.parent, threads, slots, num_hosts):
-        _check_model(source, trial)
+        _check_inputs(source, trial)
         if reason is None:
             trials.setdefault(trial.id, trial)
         else:
@@ -114,13 +114,20 @@ def load(
     )
 
 
-def _check_model(source: Source, trial: Trial) -> None:
-    """Model and sequence length fit each other. Raises UserError with the line of the study."""
+def _check_inputs(source: Source, trial: Trial) -> None:
+    """The model is known, its positions suffice, the data files exist. Raises UserError with the study's line."""
     try:
         model_config(trial.workload)
     except UserError as error:
         key = "sequence_length" if str(error).startswith("workload.sequence_length") else "model"
         raise source.error(("workload", key), str(error)) from None
+    if trial.workload.data != "builtin":
+        from bench.workload.corpus import data_files  # numpy: not needed for a built-in corpus
+
+        try:
+            data_files(trial.workload)
+        except (UserError, OSError, ValueError) as error:
+            raise source.error(("workload", "data"), str(error)) from None
 
 
 def _notes(points: list[StudyTrial], trials: list[Trial], threads: int, num_hosts: int) -> list[str]:

@@ -65,7 +65,7 @@ def prepare(workload: Workload, cache: Path, report: Callable[[str], None]) -> C
     `report` gets one sentence when there is work to do. The folder is named by the content of all inputs.
     """
     model_size = model_config(workload).vocab_size
-    files = [] if workload.data == BUILTIN else _files(workload)
+    files = [] if workload.data == BUILTIN else data_files(workload)
     given = None if workload.vocabulary == TRAINED else vocabulary_file(workload.vocabulary)
     key = msgspec.json.encode(
         [
@@ -83,7 +83,7 @@ def prepare(workload: Workload, cache: Path, report: Callable[[str], None]) -> C
     return Corpus(folder, meta.labels, meta.digest)
 
 
-def _files(workload: Workload) -> list[Path]:
+def data_files(workload: Workload) -> list[Path]:
     """The input files. Raises UserError; NER takes exactly one."""
     if workload.task == "pretraining":
         return input_files(workload.data, (".txt",))

@@ -288,3 +288,51 @@ def test_the_records_of_a_repeat_can_be_read_back(runs, tmp_path):
     assert repeat.error is None and repeat.data_samples == 2 * 4 * (1 + 4 * 4)
     phases = [line.name for line in journal.read(path.parent, 0) if isinstance(line, Phase)]
     assert phases[-1] == "end"
+
+
+def test_a_lost_rank_file_costs_the_row_its_speed_and_not_only_that_ranks_share(runs, tmp_path):
+    done = paceline("run", write_study(tmp_path, "backend: 'null'\n"), "--runs", runs, cwd=tmp_path)
+    folder = run_folder(done, tmp_path)
+    (lost,) = folder.glob("*/0/rank-1.jsonl")
+    lost.unlink()
+    shown = paceline("report", folder, "--format", "text", cwd=tmp_path)
+    assert "lacks windows that were measured" in " ".join(shown.stdout.split())
+    assert (
+        json.loads(paceline("report", folder, "--format", "json", cwd=tmp_path).stdout)["rows"][0]["status"] == "failed"
+    )
+
+
+def test_a_terminated_parent_takes_its_ranks_with_it(runs, tmp_path):
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 50}\n")
+    path.write_text(path.read_text().replace("name: check", "name: terminated"))
+    process = start("run", path, "--runs", runs, cwd=tmp_path)
+    rank = wait_until(lambda: rank_in_windows(runs, "terminated", 1))
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "paceline run --resume" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(rank.pid, 0)
+
+
+def test_a_resumed_run_takes_no_other_settings(runs, tmp_path):
+    done = paceline("run", write_study(tmp_path, "backend: 'null'\n"), "--runs", runs, cwd=tmp_path)
+    folder = run_folder(done, tmp_path)
+    refused = paceline("run", "--resume", folder, "--mpi", "--quick", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--resume continues a run as it was planned; leave out gloo, quick" in refused.stderr
+
+
+def test_a_quick_run_of_trials_that_differ_in_timing_only_makes_one_launch(runs, tmp_path):
+    path = write_study(tmp_path, "backend: 'null'\nmatrix:\n  timing.windows: [2, 4]\n")
+    done = paceline("run", path, "--quick", "--runs", runs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(result_of(run_folder(done, tmp_path)).trials) == 1
+
+
+def test_a_plan_names_a_missing_data_file(tmp_path):
+    path = write_study(tmp_path, "backend: 'null'\n")
+    path.write_text(path.read_text().replace("{sequence_length", "{data: nope.txt, sequence_length"))
+    done = paceline("plan", path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "study.yaml:6: workload.data is" in done.stderr and "there is no such file" in done.stderr

@@ -136,9 +136,7 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
 
     if (study is None) == (resume is None):
         raise UserError("give a study to run, or --resume with a run folder to continue")
-    given = [
-        name for name, value in {**flags, "quick": quick}.items() if value not in (None, False, DEFAULTS.get(name))
-    ]
+    given = [name for name, value in {**flags, "quick": quick}.items() if value]
     if resume is not None and given:
         raise UserError(f"--resume continues a run as it was planned; leave out {', '.join(sorted(given))}")
     with _on_termination(), _observer(verbose) as observer:

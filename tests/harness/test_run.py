@@ -320,7 +320,7 @@ def test_a_resumed_run_takes_no_other_settings(runs, tmp_path):
     folder = run_folder(done, tmp_path)
     refused = paceline("run", "--resume", folder, "--mpi", "--quick", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "--resume continues a run as it was planned; leave out gloo, quick" in refused.stderr
+    assert "--resume continues a run as it was planned; leave out mpi, quick" in refused.stderr
 
 
 def test_a_quick_run_of_trials_that_differ_in_timing_only_makes_one_launch(runs, tmp_path):

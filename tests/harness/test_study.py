@@ -136,6 +136,8 @@ def test_an_option_of_another_backend_is_a_row_with_the_reason(tmp_path):
 
 
 def test_paths_are_relative_to_the_study(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("Some text.\n")
     (trial,) = load(tmp_path, MINIMAL + "workload: {data: texts/a.txt}\n").trials
     assert trial.workload.data == str(tmp_path / "texts" / "a.txt")
 

@@ -90,8 +90,18 @@ def compare(backend_name: str, pairs: int) -> float:
         )  # fmt: skip
         (folder / "trial.json").write_bytes(msgspec.json.encode(assignment))
         (command,) = launch.commands(trial, folder, sys.executable, launch.Cluster(), os.environ)
-        launcher = command.argv[: command.argv.index(sys.executable)]
-        argv = [*launcher, sys.executable, "-P", __file__, "--rank", backend_name, str(folder), str(pairs)]
+        worker = (sys.executable, "-P", "-m", "bench.worker", str(folder))
+        assert command.argv[-len(worker) :] == worker
+        argv = [
+            *command.argv[: -len(worker)],
+            sys.executable,
+            "-P",
+            __file__,
+            "--rank",
+            backend_name,
+            str(folder),
+            str(pairs),
+        ]
         subprocess.run(argv, env=dict(command.environment), check=True, capture_output=True)
         ranks = [json.loads((folder / f"durations-{rank}.json").read_text()) for rank in range(2)]
     samples = trial.global_batch * trial.timing.steps_per_window

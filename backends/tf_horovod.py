@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import horovod
 
+from backends._horovod import requested_knobs
 from backends._tensorflow import TensorFlowBackend, use_own_gpu
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
 
 import horovod.tensorflow as hvd  # isort: skip (it imports Keras, whose framework must have been chosen before)
-
-# Of horovod 0.28.1; it has no function that tells them.
-_FUSION_THRESHOLD_BYTES = 128 * 1024 * 1024
-_CYCLE_TIME_MS = 1.0
 
 
 class Backend(TensorFlowBackend):
@@ -78,8 +74,7 @@ class Backend(TensorFlowBackend):
             "communication": "gloo" if hvd.gloo_enabled() else "mpi",
             "nccl_built": bool(hvd.nccl_built()),
             "overlaps_backward": self.world.size > 1 and not self.jit_compile,
-            "fusion_threshold_bytes": int(os.environ.get("HOROVOD_FUSION_THRESHOLD", _FUSION_THRESHOLD_BYTES)),
-            "cycle_time_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_TIME_MS)),
+            **requested_knobs(),
         }
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import horovod
 import horovod.torch as hvd
 
+from backends._horovod import requested_knobs
 from backends._torch import TorchBackend
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
 from bench.protocols import Batch
-
-# Of horovod 0.28.1; it has no function that tells them.
-_FUSION_THRESHOLD_BYTES = 128 * 1024 * 1024
-_CYCLE_TIME_MS = 1.0
 
 
 class Backend(TorchBackend):
@@ -113,8 +109,7 @@ class Backend(TorchBackend):
             "communication": "gloo" if hvd.gloo_enabled() else "mpi",
             "nccl_built": bool(hvd.nccl_built()),
             "allreduces_issued": len(self._issued) if self._issued is not None else None,
-            "fusion_threshold_bytes": int(os.environ.get("HOROVOD_FUSION_THRESHOLD", _FUSION_THRESHOLD_BYTES)),
-            "cycle_time_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_TIME_MS)),
+            **requested_knobs(),
         }
 
 

@@ -247,7 +247,8 @@ def _trial(point: StudyTrial, base: Path, threads: int) -> Trial:
     fields["workload"] = Workload(**workload)
     if fields["launcher"] == "auto":
         row = catalog.entry(point.backend)
-        found = [name for name in ("horovodrun", "local") if name in row.launchers and catalog.program(name)]
+        preferred = [name for name in ("horovodrun", "local") if name in row.launchers]
+        found = [name for name in preferred if catalog.why_no_launcher(name) is None]
         fields["launcher"] = found[0] if found else row.launchers[0]
     if fields["threads_per_replica"] == "auto":
         fields["threads_per_replica"] = threads

@@ -113,6 +113,13 @@ def test_threads_are_shared_out_on_the_fullest_host(tmp_path, monkeypatch):
     assert {trial.threads_per_replica for trial in (*found.trials, *(row.trial for row in found.rejected))} == {2}
 
 
+def test_without_horovodrun_the_ranks_are_started_by_paceline_itself_and_a_note_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "program", lambda name: None)
+    found = load(tmp_path, "backend: 'null'\n")
+    assert [trial.launcher for trial in found.trials] == ["local"]
+    assert any("horovodrun is not installed here" in note for note in found.notes)
+
+
 def test_np_sets_the_replicas_of_a_study_without_that_axis(tmp_path):
     assert [trial.replicas for trial in load(tmp_path, MINIMAL, slots=3).trials] == [3]
 

@@ -65,6 +65,7 @@ def test_a_killed_rank_is_named_within_15_seconds_and_nothing_is_left(tmp_path, 
     other = measuring(tmp_path, 0)
     assert other is not None
     family = psutil.Process(process.pid).children(recursive=True)
+    assert {other.pid, victim.pid} <= {member.pid for member in family}
     os.kill(victim.pid, signal.SIGKILL)
     killed = time.monotonic()
     output, _ = process.communicate(timeout=60)
@@ -75,8 +76,8 @@ def test_a_killed_rank_is_named_within_15_seconds_and_nothing_is_left(tmp_path, 
     (trial,) = msgspec.json.decode((folder / "result.json").read_bytes(), type=Result).trials
     assert trial.status == "failed"
     assert "rank 1 died in windows without a word" in trial.reason
+    # an orphan that has ended stays a zombie until init takes note: it runs no more
     assert [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE] == []
-    assert not psutil.pid_exists(other.pid)
 
 
 def test_a_rendezvous_port_already_taken_is_the_row_of_that_trial(tmp_path):

@@ -56,14 +56,17 @@ def same_parameters(reports: Sequence[RankReport]) -> GateOutcome:
 
 
 def asked_threads(assignment: Assignment, reports: Sequence[RankReport]) -> GateOutcome:
-    """Every rank computes with the threads of its replicas: a stack with more would only look fast."""
+    """Every rank is set to the threads of its replicas: a stack with more would only look fast.
+
+    What a framework reports is its setting (TensorFlow) or its pool (PyTorch), not threads seen at work.
+    """
     expected = assignment.trial.threads_per_replica * assignment.local_replicas
     for report in reports:
         if report.facts.threads is None:
             return _unknown("threads", f"rank {report.rank} cannot tell its threads")
         if report.facts.threads != expected:
             return _fails("threads", f"rank {report.rank} has {report.facts.threads} threads, asked were {expected}")
-    return _holds("threads", f"{expected} per rank")
+    return _holds("threads", f"{expected} per rank, as the frameworks report their own setting")
 
 
 def exchanged_once(reports: Sequence[RankReport]) -> GateOutcome:

@@ -45,7 +45,8 @@ def execute(
     """Runs `commands` to their end in `folder`; their own output goes to launcher.txt there. Calls `tick` each second.
 
     Sleeps between looks, so that the parent takes no core from the ranks. Whatever happens (also KeyboardInterrupt),
-    no process is left on this host; ranks on others end with their launcher or their lease. Raises TrialError when a command cannot be started.
+    no process is left on this host; ranks on others end with their launcher or their lease. Raises TrialError when
+    a command cannot be started.
     """
     started = time.perf_counter_ns()
     processes: list[subprocess.Popen[bytes]] = []

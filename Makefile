@@ -1,5 +1,5 @@
 # PACELINE_WITH=torch,horovod limits the set-up; ARGS="-k name" goes to pytest, or --upgrade to locks.
-.PHONY: setup check test bench demo locks
+.PHONY: setup check test bench proof demo locks
 
 setup:
 	@bench/setup/ready.sh --retry
@@ -16,6 +16,10 @@ test:
 bench:
 	@bench/setup/ready.sh dev
 	@.venv/bin/python -P tests/benchmarks/overhead.py $(ARGS)
+
+proof:
+	@bench/setup/ready.sh dev
+	@nice .venv/bin/python -P tests/proof/prove.py $(ARGS)
 
 demo:
 	@./horovodrun.sh -np 2 --quick

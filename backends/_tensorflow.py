@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backends._tensorflow_facts import collect_facts
+from backends._tensorflow_facts import collect_facts, tensor_settings
+from backends._tensorflow_graph import Traced, exchanged_tensors
 from backends._tensorflow_keras import keras, tf
 from backends._tensorflow_model import MODELS, Bert
-from backends._tensorflow_optimizer import build_optimizer
+from backends._tensorflow_optimizer import Optimizer, build_optimizer
+from backends._tensorflow_scale import DynamicScale
+from backends._tensorflow_step import Backward, Update
 from backends._tensorflow_weights import Binding, load
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, World
-from bench.records import Facts, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
+from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
 
 
 class TensorFlowBackend:
@@ -29,17 +32,17 @@ class TensorFlowBackend:
 
     local_step = "same as a full step: there is no exchange"
     fuses_later = False  # the exchange's operations are merged at run time, out of sight
-    jit_compile = False
 
     world: World
     trial: Trial
     model: Bert
     bindings: list[Binding]
-    optimizer: Any
+    optimizer: Optimizer
+    update: Update
 
     def __init__(self) -> None:
-        self.graphs: dict[bool, Any] = {}  # by `exchange`: the traced graph, evidence of what a step does
-        self._functions: dict[bool, Callable[..., Any]] = {}
+        self.traced: dict[bool, Traced] = {}  # by `exchange`: evidence of what a step does
+        self._functions: dict[str | bool, Callable[..., Any]] = {}
         self._reports: list[list[Any]] = []
         self._gradients: Any = None
         self._snapshot: list[tuple[Any, Any]] | None = None
@@ -50,8 +53,6 @@ class TensorFlowBackend:
         self.world = world
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-        # PyTorch's default; otherwise "float32" would be TF32 on a GPU.
-        tf.config.experimental.enable_tensor_float_32_execution(False)
         self.join()
 
     def fence(self) -> None:
@@ -72,21 +73,29 @@ class TensorFlowBackend:
     def build(self, trial: Trial, checkpoint: Path) -> None:
         _refuse_unsupported(trial)
         self.trial = trial
-        self.jit_compile = trial.jit_compile
         replicas = self.world.local_replicas
         tf.config.threading.set_intra_op_parallelism_threads(trial.threads_per_replica * replicas)
         tf.config.threading.set_inter_op_parallelism_threads(replicas)
+        # Without it, "float32" would be TF32 on a GPU.
+        tf.config.experimental.enable_tensor_float_32_execution(trial.compute == "tf32")
         config = json.loads((checkpoint / "config.json").read_bytes())
         keras.utils.set_random_seed(trial.workload.seed)
         with self.scope():
-            self.model = MODELS[trial.workload.task](config, trial.workload.dropout)
+            self.model = MODELS[trial.workload.task](config, trial.workload.dropout, trial.compute)
             self.bindings = self.model.bindings()
             self.shapes = load(self.bindings, checkpoint / "model.safetensors")
-            self.optimizer = build_optimizer(trial.optimizer, self.bindings)
+            self.optimizer = build_optimizer(trial.optimizer, self.bindings, self.shapes)
+            scale = DynamicScale(trial.loss_scale) if trial.compute == "float16" else None
+        self.update = Update(self.optimizer, self.bindings, trial.optimizer.clip_norm, scale)
         self._seed_replicas()
         self.wrap()
-        self.graphs = {}
-        self._functions = {exchange: self._traced(exchange) for exchange in (True, False)}
+        self.traced, self._gradients, self._reports = {}, None, []
+        self._functions = {
+            True: self._traced(True),
+            False: self._traced(False),
+            "planted": tf.function(lambda values: self.launch(self._exchange_planted, values), autograph=False),
+            "evaluate": tf.function(self._predict, autograph=False),
+        }
 
     def _seed_replicas(self) -> None:
         """Each replica drops its own units: the first word of a generator's state is its seed."""
@@ -96,56 +105,61 @@ class TensorFlowBackend:
                 state.assign_add(tf.constant([1_000_003 * replica, 0], state.dtype))
 
     def _traced(self, exchange: bool) -> Callable[..., Any]:
-        """The step as one graph: (arrays, global weights) to per-replica (report, gradients)."""
-        compute = self._accumulate
-        if self.jit_compile:
+        """The step as one graph: (arrays, global weights, rate) to per-replica (report, gradients)."""
+        compute: Callable[..., Any] = Backward(self.model, self.bindings, self.world.replicas)
+        if self.trial.compile:
             # The exchange cannot be compiled: forward and backward are, the same part in every backend.
             compute = tf.function(compute, autograph=False, jit_compile=True)
 
-        def replica_step(arrays: Any, global_weights: Any) -> Any:
-            report, gradients = compute(arrays, global_weights)
+        def replica_step(arrays: Any, global_weights: Any, rate: Any) -> Any:
+            scale = self.update.scale.begin() if self.update.scale is not None else None
+            report, gradients = compute(arrays, global_weights, scale)
             if exchange:
+                for binding, gradient in zip(self.bindings, gradients, strict=True):
+                    self.traced[True].hand_over(binding.name, gradient, self.replica())
                 gradients = self.exchange(gradients)
-            self.optimizer.apply(gradients, [binding.variable for binding in self.bindings])
-            return report, gradients
+            return report, self.update(gradients, rate)
 
-        def whole_step(arrays: Any, global_weights: Any) -> Any:
-            self.graphs[exchange] = tf.compat.v1.get_default_graph()
-            return self.launch(replica_step, arrays, global_weights)
+        def whole_step(arrays: Any, global_weights: Any, rate: Any) -> Any:
+            self.traced[exchange] = Traced(tf.compat.v1.get_default_graph())
+            return self.launch(replica_step, arrays, global_weights, rate)
 
         function: Callable[..., Any] = tf.function(whole_step, autograph=False, jit_compile=False)
         return function
 
-    def _accumulate(self, arrays: Any, global_weights: Any) -> Any:
-        """Sums over the microbatches, the first axis of `arrays`: report (2, heads), and dense gradients."""
-        count = arrays["input_ids"].shape[0]
-        total = self._microbatch(arrays, 0, global_weights)
-        if count == 1:
-            return total
-
-        def add(index: Any, total: Any) -> Any:
-            return index + 1, tf.nest.map_structure(tf.add, total, self._microbatch(arrays, index, global_weights))
-
-        return tf.while_loop(lambda index, _: index < count, add, (tf.constant(1), total), parallel_iterations=1)[1]
-
-    def _microbatch(self, arrays: Any, index: Any, global_weights: Any) -> Any:
-        inputs = {name: array[index] for name, array in arrays.items()}
-        with tf.GradientTape() as tape:
-            numerators, weights = self.model.losses(inputs)
-            # Sums over the global weight would need an exchange that adds; the exchange averages over the replicas.
-            scaled = [
-                tf.math.divide_no_nan(sum_, weight) for sum_, weight in zip(numerators, global_weights, strict=True)
-            ]
-            loss = tf.add_n(scaled) * float(self.world.replicas)
-        gradients = tape.gradient(loss, [binding.variable.value for binding in self.bindings])
-        # Embeddings give IndexedSlices, which an exchange would gather instead of reduce.
-        return tf.stack([tf.stack(numerators), tf.stack(weights)]), [tf.convert_to_tensor(each) for each in gradients]
-
     def step(self, batch: Batch, exchange: bool) -> None:
         self._gradients = None  # frees the last step's before this one's are made
         weights = [tf.constant(batch.global_weights[head], tf.float32) for head in self.model.heads]
-        report, self._gradients = self._functions[exchange](self.feed(batch), weights)
+        rate = tf.constant(self.trial.optimizer.learning_rate_at(batch.step), tf.float64)
+        report, self._gradients = self._functions[exchange](self._feed(batch), weights, rate)
         self._reports.append(self.local_values(report))
+
+    def _feed(self, batch: Batch) -> Any:
+        """Per replica: arrays by name, axes (microbatch, sample, ...)."""
+        return self.per_replica(
+            lambda replica: {name: tf.convert_to_tensor(array[:, replica]) for name, array in batch.arrays.items()}
+        )
+
+    # ---- apart from training ------------------------------------------------------------------------------------
+
+    def planted(self, values: Sequence[float]) -> Iterator[NamedTensor]:
+        own = self.per_replica(lambda replica: tf.constant(values[replica], tf.float32))
+        return self._named(self._functions["planted"](own))
+
+    def _exchange_planted(self, value: Any) -> list[Any]:
+        return self.exchange([tf.fill(binding.variable.shape, value) for binding in self.bindings])
+
+    def evaluate(self, batch: Batch) -> Predictions:
+        arrays = {name: tf.constant(array.reshape(-1, *array.shape[3:])) for name, array in batch.arrays.items()}
+        report, classes = self._functions["evaluate"](arrays)
+        numerators, weights = np.asarray(report.numpy(), np.float64)
+        found = {head: value.numpy() for head, value in zip(self.model.heads, classes, strict=True)}
+        return Predictions(heads=self.model.heads, numerators=numerators, weights=weights, classes=found)
+
+    def _predict(self, arrays: Any) -> Any:
+        scored = self.model.score(arrays, training=False)
+        report = [[each.loss() for each in scored], [tf.reduce_sum(each.weights) for each in scored]]
+        return tf.stack(report), [each.classes() for each in scored]
 
     # ---- what it did --------------------------------------------------------------------------------------------
 
@@ -162,15 +176,19 @@ class TensorFlowBackend:
             raise ValueError(f"tensors are of kind 'weight' or 'gradient', not {kind!r}")
         if kind == "gradient" and self._gradients is None:
             raise TrialError("there is no gradient: no step has run")
-        for index, binding in enumerate(self.bindings):
-            source = binding.variable.value if kind == "weight" else self._gradients[index]
-            for replica, value in enumerate(self.local_values(source)):
+        weights = [binding.variable.value for binding in self.bindings]
+        return self._named(weights if kind == "weight" else self._gradients)
+
+    def _named(self, values: Sequence[Any]) -> Iterator[NamedTensor]:
+        """`values`: in the order of the bindings."""
+        for binding, held in zip(self.bindings, values, strict=True):
+            for replica, value in enumerate(self.local_values(held)):
                 turned = binding.to_checkpoint(value.numpy(), self.shapes[binding.name])
                 yield NamedTensor(name=binding.name, replica=replica, value=turned)
 
     def snapshot(self) -> None:
-        variables = [*self.model.variables(), *self.optimizer.variables]
-        copies = [copy for variable in variables for copy in self.local_values(variable.value)]
+        variables = [*(variable.value for variable in self.model.variables()), *self.update.variables]
+        copies = [copy for variable in variables for copy in self.local_values(variable)]
         self._snapshot = [(copy, tf.identity(copy)) for copy in copies]
 
     def restore(self) -> None:
@@ -181,6 +199,12 @@ class TensorFlowBackend:
 
     def facts(self) -> Facts:
         return collect_facts(self)
+
+    def exchanges(self) -> Sequence[ExchangedTensor]:
+        return exchanged_tensors(self.traced[True]) if True in self.traced else []
+
+    def tensor_settings(self) -> Sequence[TensorSettings]:
+        return tensor_settings(self)
 
     # ---- hooks --------------------------------------------------------------------------------------------------
 
@@ -200,13 +224,17 @@ class TensorFlowBackend:
     def wrap(self) -> None:
         """Called when the variables have their first values."""
 
-    def feed(self, batch: Batch) -> Any:
-        """Per replica: arrays by name, axes (microbatch, sample, ...)."""
-        return {name: tf.convert_to_tensor(array[:, 0]) for name, array in batch.arrays.items()}
+    def per_replica(self, make: Callable[[int], Any]) -> Any:
+        """What `launch` hands to each local replica: make(its index)."""
+        return make(0)
 
-    def launch(self, replica_step: Callable[..., Any], arrays: Any, global_weights: Any) -> Any:
+    def launch(self, replica_step: Callable[..., Any], *arguments: Any) -> Any:
         """Runs `replica_step` on every local replica."""
-        return replica_step(arrays, global_weights)
+        return replica_step(*arguments)
+
+    def replica(self) -> int:
+        """The index of the local replica that is being traced."""
+        return 0
 
     def exchange(self, gradients: list[Any]) -> list[Any]:
         """The mean over all replicas; called while a full step is traced, in the order of self.bindings."""
@@ -247,5 +275,5 @@ def use_own_gpu(local_rank: int) -> None:
 
 def _refuse_unsupported(trial: Trial) -> None:
     """Raises TrialError for what would otherwise be ignored in silence."""
-    if trial.compute != "float32" or trial.wire != "float32":
-        raise TrialError(f"{trial.backend} computes and exchanges float32 only, not {trial.compute} / {trial.wire}")
+    if trial.compute == "tf32" and not tf.config.list_physical_devices("GPU"):
+        raise TrialError("tf32 is a precision of GPUs, and there is none")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from backends._tensorflow_graph import Exchange, Traced, communication, product_dtypes
 from backends._tensorflow_keras import keras, keras_hub, tf
-from backends._tensorflow_model import Bert, first_block, gelu_kind
-from backends._tensorflow_optimizer import optimizer_settings
+from backends._tensorflow_model import Bert, blocks, gelu_kind
+from backends._tensorflow_optimizer import Optimizer, optimizer_settings
+from backends._tensorflow_scale import DynamicScale
+from backends._tensorflow_step import Update
 from backends._tensorflow_weights import Binding
 from bench.protocols import World
-from bench.records import Facts, Trial
+from bench.records import Facts, TensorSettings, Trial
 
-ALL_REDUCES = (
-    "HorovodAllreduce",
-    "HorovodGroupedAllreduce",
-    "CollectiveReduce",
-    "NcclAllReduce",
-    "CollectiveAllReduce",
-)
-ALL_GATHERS = ("HorovodAllgather", "CollectiveGather")
+TENSOR_CORES_OF_TF32 = (8, 0)  # compute capability of the first devices with TF32
 
 Settings = dict[str, str | bool | int | float | None]
 
@@ -32,65 +26,29 @@ class Describable(Protocol):
     trial: Trial
     model: Bert
     bindings: list[Binding]
-    optimizer: Any
-    graphs: dict[bool, Any]
+    optimizer: Optimizer
+    update: Update
+    traced: dict[bool, Traced]
     local_step: str
     fuses_later: bool
-    jit_compile: bool
 
+    def local_values(self, value: Any) -> list[Any]: ...
     def devices(self) -> list[str]: ...
     def algorithm(self) -> tuple[str, str]: ...
     def versions(self) -> dict[str, str]: ...
     def wrapper_settings(self) -> Settings: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """The communication operations in a traced step, of all local replicas together."""
-
-    operations: int
-    elements: int
-    bytes: int
-    dtypes: tuple[str, ...]
-    kinds: tuple[str, ...]
-
-
-def communication(graph: Any) -> Exchange:
-    """Counts every all-reduce and all-gather in the graph of one step, by the tensors that go into them."""
-    found = [operation for operation in _operations(graph) if operation.type.startswith((*ALL_REDUCES, *ALL_GATHERS))]
-    tensors = [tensor for operation in found for tensor in _data_inputs(operation)]
-    return Exchange(
-        operations=len(found),
-        elements=sum(tensor.shape.num_elements() for tensor in tensors),
-        bytes=sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors),
-        dtypes=tuple(sorted({tensor.dtype.name for tensor in tensors})),
-        kinds=tuple(sorted({operation.type for operation in found})),
-    )
-
-
-def _operations(graph: Any) -> Iterator[Any]:
-    """Of the graph and of every function that it calls."""
-    yield from graph.get_operations()
-    for function in getattr(graph, "_functions", {}).values():
-        inner = getattr(function, "graph", None)
-        if inner is not None:
-            yield from _operations(inner)
-
-
-def _data_inputs(operation: Any) -> list[Any]:
-    # TensorFlow's own collectives take the group's keys and sizes as further int32 inputs.
-    return [tensor for tensor in operation.inputs if tensor.dtype.is_floating]
-
-
 def collect_facts(backend: Describable) -> Facts:
     """Call after at least one full step: before it nothing is traced, and the exchange is unknown."""
-    exchange = communication(backend.graphs[True]) if True in backend.graphs else None
+    exchange = communication(backend.traced[True].graph) if True in backend.traced else None
     crossing = exchange if exchange is not None and exchange.operations else None
     replicas = backend.world.local_replicas
+    scale: DynamicScale | None = backend.update.scale
     algorithm, evidence = backend.algorithm()
     return Facts(
         parameter_elements=sum(int(tf.size(binding.variable.value)) for binding in backend.bindings),
-        compute_dtype=backend.model.encoder.compute_dtype,
+        compute_dtype=_compute_dtype(backend),
         wire_dtype=",".join(crossing.dtypes) if crossing else None,
         exchange_elements=crossing.elements // replicas if crossing else None,
         exchange_bytes=crossing.bytes // replicas if crossing else None,
@@ -106,22 +64,72 @@ def collect_facts(backend: Describable) -> Facts:
             **backend.versions(),
         },
         settings=_settings(backend, crossing),
+        loss_scale=_first(backend, scale.used) if scale is not None else None,
+        skipped_steps=int(_first(backend, scale.skipped)) if scale is not None else None,
     )
+
+
+def tensor_settings(backend: Describable) -> list[TensorSettings]:
+    """In the order of the bindings."""
+    optimizer = backend.optimizer
+    rate = _first(backend, optimizer.learning_rate)
+    return [
+        TensorSettings(
+            name=binding.name,
+            learning_rate=rate,
+            weight_decay=decay,
+            beta_1=optimizer.beta_1,
+            beta_2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            momentum=optimizer.momentum,
+            layer_norm_epsilon=_layer_norm_epsilon(binding.layer),
+            activation=gelu_kind(binding.layer.activation) if hasattr(binding.layer, "activation") else None,
+        )
+        for binding, decay in zip(backend.bindings, optimizer.decays, strict=True)
+    ]
+
+
+def _layer_norm_epsilon(layer: Any) -> float | None:
+    return float(layer.epsilon) if isinstance(layer, keras.layers.LayerNormalization) else None
+
+
+def _compute_dtype(backend: Describable) -> str:
+    """Of every matrix product in the graph of the step; several, joined by a comma, where they differ."""
+    found = product_dtypes(next(iter(backend.traced.values())).graph) if backend.traced else ()
+    if found == ("float32",) and _uses_tf32():
+        return "tf32"
+    return ",".join(found) or "unknown"
+
+
+def _uses_tf32() -> bool:
+    gpus = tf.config.get_visible_devices("GPU")
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+    return bool(gpus) and enabled and min(capabilities) >= TENSOR_CORES_OF_TF32
+
+
+def _first(backend: Describable, variable: Any) -> float:
+    """On local replica 0."""
+    return float(backend.local_values(variable)[0].numpy())
 
 
 def _settings(backend: Describable, crossing: Exchange | None) -> Settings:
     rates = [float(layer.rate) for layer in backend.model.dropouts()]
-    attention = first_block(backend.model.encoder)._self_attention_layer
+    first = blocks(backend.model.encoder)[0]
+    attention = first._self_attention_layer
     return {
         **optimizer_settings(backend.optimizer, backend.bindings),
+        "learning_rate": _first(backend, backend.optimizer.learning_rate),
+        "clip_norm": backend.update.clip_norm,
         "dropout": max(rates, default=0.0),
         "attention_dropout": float(attention.dropout),
-        "gelu": gelu_kind(backend.model),
+        "gelu": gelu_kind(first._feedforward_intermediate_dense.activation),
         # As Keras' MultiHeadAttention chooses.
         "attention": "einsum" if attention.dropout else "dot_product_attention",
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
-        "jit_compile": backend.jit_compile,
+        "compile": backend.trial.compile,
+        "precision_policy": backend.model.encoder.dtype_policy.name,
         "local_step": backend.local_step,
         "communication_operations": "+".join(crossing.kinds) if crossing else "none",
         "communication_operations_issued": crossing.operations // backend.world.local_replicas if crossing else 0,

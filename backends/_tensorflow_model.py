@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,53 @@ import numpy as np
 from backends._tensorflow_keras import keras, keras_hub, tf
 from backends._tensorflow_weights import Binding, block, dense, layer_norm
 from bench.errors import TrialError
+from bench.records import Compute
 
 ACTIVATION = "gelu_pytorch_tanh"
 LAYER_NORM_EPSILON = 1e-12
+# Keras' mixed precision: float32 variables, products in the low precision, LayerNorms inside in float32.
+POLICIES: dict[Compute, str] = {
+    "float32": "float32",
+    "tf32": "float32",
+    "float16": "mixed_float16",
+    "bfloat16": "mixed_bfloat16",
+}
+EMBEDDINGS = ("token_embedding", "position_embedding", "segment_embedding")
 
 Arrays = Mapping[str, Any]
 Config = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One head on one batch: float32 logits (item, class); labels and weights of any shape with as many items."""
+
+    logits: Any
+    labels: Any
+    weights: Any
+
+    def loss(self) -> Any:
+        """Sum of weight times cross-entropy."""
+        labels, weights = tf.reshape(self.labels, (-1,)), tf.reshape(self.weights, (-1,))
+        return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.logits))
+
+    def classes(self) -> Any:
+        """The most likely class of each item, int32, in the shape of the labels."""
+        return tf.reshape(tf.argmax(self.logits, axis=-1, output_type=tf.int32), tf.shape(self.labels))
+
+
 class Bert:
     """The encoder and the heads of one task. Create it inside the strategy's scope.
 
-    heads: order of the axis in `losses`.
+    heads: order of what `score` and `losses` return.
     """
 
     heads: tuple[str, ...]
 
-    def __init__(self, config: Config, dropout: float) -> None:
+    def __init__(self, config: Config, dropout: float, compute: Compute = "float32") -> None:
         _refuse_other_functions(config)
         self.hidden = int(config["hidden_size"])
+        self.policy = POLICIES[compute]
         self.encoder = keras_hub.models.BertBackbone(
             vocabulary_size=config["vocab_size"],
             num_layers=config["num_hidden_layers"],
@@ -38,12 +67,29 @@ class Bert:
             dropout=dropout,
             max_sequence_length=config["max_position_embeddings"],
             num_segments=config["type_vocab_size"],
-            dtype="float32",
+            dtype=self.policy,
         )
+        self._keep_sums_in_float32()
+
+    def _keep_sums_in_float32(self) -> None:
+        """What Keras' policy would do in the low precision, and PyTorch's autocast does not.
+
+        The gradient of an embedding row is a sum over all its tokens: in bfloat16 it would stop growing at 256 times
+        its terms. The softmax of attention, where attention drops units (without, it is in float32 anyway).
+        """
+        for name in EMBEDDINGS:
+            self.encoder.get_layer(name).dtype_policy = "float32"
+        for layer in blocks(self.encoder):
+            layer._self_attention_layer._softmax.dtype_policy = "float32"
+
+    def score(self, arrays: Arrays, training: bool) -> list[Scored]:
+        """Per head. Arrays have the axes (sample, ...)."""
+        raise NotImplementedError
 
     def losses(self, arrays: Arrays) -> tuple[list[Any], list[Any]]:
-        """Per head: the sum of weighted losses, and the sum of the weights. Arrays have the axes (sample, ...)."""
-        raise NotImplementedError
+        """Per head: the sum of weighted losses, and the sum of the weights."""
+        scored = self.score(arrays, training=True)
+        return [each.loss() for each in scored], [tf.reduce_sum(each.weights) for each in scored]
 
     def bindings(self) -> list[Binding]:
         """Every trained tensor once."""
@@ -59,16 +105,22 @@ class Bert:
         found = [layer for layer in self.encoder._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
         return [layer for layer in found if layer.rate > 0]
 
-    def encode(self, arrays: Arrays) -> Mapping[str, Any]:
+    def encode(self, arrays: Arrays, training: bool) -> Mapping[str, Any]:
         outputs: Mapping[str, Any] = self.encoder(
             {
                 "token_ids": arrays["input_ids"],
                 "segment_ids": arrays["token_type_ids"],
                 "padding_mask": arrays["attention_mask"],
             },
-            training=True,
+            training=training,
         )
         return outputs
+
+    def dense(self, units: int, activation: Any = None) -> Any:
+        """A layer of a head, with its variables."""
+        layer = keras.layers.Dense(units, activation=activation, dtype=self.policy)
+        layer.build((None, self.hidden))
+        return layer
 
     def encoder_bindings(self) -> Iterator[Binding]:
         get = self.encoder.get_layer
@@ -77,8 +129,11 @@ class Bert:
         yield Binding(f"{prefix}.position_embeddings.weight", get("position_embedding").position_embeddings)
         yield Binding(f"{prefix}.token_type_embeddings.weight", get("segment_embedding").embeddings)
         yield from layer_norm(prefix, get("embeddings_layer_norm"))
-        for index in range(self.encoder.num_layers):
-            yield from block(f"bert.encoder.layer.{index}", get(f"transformer_layer_{index}"))
+        for index, layer in enumerate(blocks(self.encoder)):
+            yield from block(f"bert.encoder.layer.{index}", layer)
+
+    def pooler_bindings(self) -> Iterator[Binding]:
+        yield from dense("bert.pooler.dense", self.encoder.get_layer("pooled_dense"))
 
 
 class PretrainingBert(Bert):
@@ -86,34 +141,32 @@ class PretrainingBert(Bert):
 
     heads = ("mlm", "nsp")
 
-    def __init__(self, config: Config, dropout: float) -> None:
-        super().__init__(config, dropout)
-        activation = first_block(self.encoder)._feedforward_intermediate_dense.activation
-        self.transform = keras.layers.Dense(self.hidden, activation=activation, dtype="float32")
-        self.transform.build((None, self.hidden))
-        self.transform_norm = keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype="float32")
+    def __init__(self, config: Config, dropout: float, compute: Compute = "float32") -> None:
+        super().__init__(config, dropout, compute)
+        self.transform = self.dense(self.hidden, blocks(self.encoder)[0]._feedforward_intermediate_dense.activation)
+        self.transform_norm = keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype=self.policy)
         self.transform_norm.build((None, self.hidden))
         self.decoder_bias = keras.Variable(np.zeros(config["vocab_size"], np.float32), name="decoder_bias")
-        self.next_sentence = keras.layers.Dense(2, dtype="float32")
-        self.next_sentence.build((None, self.hidden))
+        self.next_sentence = self.dense(2)
 
-    def losses(self, arrays: Arrays) -> tuple[list[Any], list[Any]]:
-        encoded = self.encode(arrays)
+    def score(self, arrays: Arrays, training: bool) -> list[Scored]:
+        encoded = self.encode(arrays, training)
         masked = tf.gather(encoded["sequence_output"], arrays["masked_positions"], batch_dims=1)
         masked = self.transform_norm(self.transform(tf.reshape(masked, (-1, self.hidden))))
         embeddings = self.encoder.get_layer("token_embedding").embeddings.value
-        logits = tf.matmul(masked, embeddings, transpose_b=True) + self.decoder_bias.value
-        masked_weights = tf.reshape(arrays["masked_weights"], (-1,))
-        masked_loss = _weighted(logits, tf.reshape(arrays["masked_ids"], (-1,)), masked_weights)
+        logits = tf.matmul(masked, tf.cast(embeddings, masked.dtype), transpose_b=True)
+        logits = tf.cast(logits, tf.float32) + self.decoder_bias.value
+        following = tf.cast(self.next_sentence(encoded["pooled_output"]), tf.float32)
         labels = arrays["next_sentence_labels"]
-        ones = tf.ones_like(labels, tf.float32)
-        next_loss = _weighted(self.next_sentence(encoded["pooled_output"]), labels, ones)
-        return [masked_loss, next_loss], [tf.reduce_sum(masked_weights), tf.reduce_sum(ones)]
+        return [
+            Scored(logits, arrays["masked_ids"], arrays["masked_weights"]),
+            Scored(following, labels, tf.ones_like(labels, tf.float32)),
+        ]
 
     def bindings(self) -> list[Binding]:
         return [
             *self.encoder_bindings(),
-            *dense("bert.pooler.dense", self.encoder.get_layer("pooled_dense")),
+            *self.pooler_bindings(),
             Binding("cls.predictions.bias", self.decoder_bias),
             *dense("cls.predictions.transform.dense", self.transform),
             *layer_norm("cls.predictions.transform", self.transform_norm),
@@ -121,50 +174,66 @@ class PretrainingBert(Bert):
         ]
 
 
-class NerBert(Bert):
-    """Token classification. The encoder's pooler exists but is neither trained nor computed, as in Hugging Face."""
+class ClassifierBert(Bert):
+    """Dropout and one dense layer on what the encoder returns as `output`."""
 
-    heads = ("ner",)
+    output: str
 
-    def __init__(self, config: Config, dropout: float) -> None:
-        super().__init__(config, dropout)
-        self.dropout = keras.layers.Dropout(dropout, dtype="float32")
-        self.classifier = keras.layers.Dense(len(config["id2label"]), dtype="float32")
-        self.classifier.build((None, self.hidden))
+    def __init__(self, config: Config, dropout: float, compute: Compute = "float32") -> None:
+        super().__init__(config, dropout, compute)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.policy)
+        self.classifier = self.dense(len(config["id2label"]))
 
-    def losses(self, arrays: Arrays) -> tuple[list[Any], list[Any]]:
-        sequence = self.dropout(self.encode(arrays)["sequence_output"], training=True)
-        logits = self.classifier(tf.reshape(sequence, (-1, self.hidden)))
-        weights = tf.reshape(arrays["label_weights"], (-1,))
-        return [_weighted(logits, tf.reshape(arrays["labels"], (-1,)), weights)], [tf.reduce_sum(weights)]
-
-    def bindings(self) -> list[Binding]:
-        return [*self.encoder_bindings(), *dense("classifier", self.classifier)]
+    def classify(self, arrays: Arrays, training: bool) -> Any:
+        """Logits (item, class)."""
+        dropped = self.dropout(self.encode(arrays, training)[self.output], training=training)
+        return tf.cast(self.classifier(tf.reshape(dropped, (-1, self.hidden))), tf.float32)
 
     def dropouts(self) -> list[Any]:
         own = [self.dropout] if self.dropout.rate > 0 else []
         return super().dropouts() + own
 
 
-MODELS: dict[str, type[Bert]] = {"pretraining": PretrainingBert, "ner": NerBert}
+class NerBert(ClassifierBert):
+    """Token classification. The encoder's pooler exists but is neither trained nor computed, as in Hugging Face."""
+
+    heads = ("ner",)
+    output = "sequence_output"
+
+    def score(self, arrays: Arrays, training: bool) -> list[Scored]:
+        return [Scored(self.classify(arrays, training), arrays["labels"], arrays["label_weights"])]
+
+    def bindings(self) -> list[Binding]:
+        return [*self.encoder_bindings(), *dense("classifier", self.classifier)]
 
 
-def first_block(encoder: Any) -> Any:
-    """The live first layer of the encoder; all are alike."""
-    return encoder.get_layer("transformer_layer_0")
+class SequenceBert(ClassifierBert):
+    """Classification of whole texts, by the pooled first token, as Hugging Face's BertForSequenceClassification."""
+
+    heads = ("classification",)
+    output = "pooled_output"
+
+    def score(self, arrays: Arrays, training: bool) -> list[Scored]:
+        labels = arrays["labels"]
+        return [Scored(self.classify(arrays, training), labels, tf.ones_like(labels, tf.float32))]
+
+    def bindings(self) -> list[Binding]:
+        return [*self.encoder_bindings(), *self.pooler_bindings(), *dense("classifier", self.classifier)]
 
 
-def gelu_kind(model: Bert) -> str:
-    """ "tanh" or "erf": which GELU the live activation computes, by its value at 1; else its name."""
-    activation = first_block(model.encoder)._feedforward_intermediate_dense.activation
+MODELS: dict[str, type[Bert]] = {"pretraining": PretrainingBert, "ner": NerBert, "classification": SequenceBert}
+
+
+def blocks(encoder: Any) -> list[Any]:
+    """The live layers of the encoder, in their order."""
+    return [encoder.get_layer(f"transformer_layer_{index}") for index in range(encoder.num_layers)]
+
+
+def gelu_kind(activation: Any) -> str | None:
+    """ "tanh" or "erf": which GELU a live activation computes, by its value at 1; None: it is no GELU."""
     value = float(activation(tf.ones(1, tf.float64))[0])
     known = {"tanh": 0.8411919906082768, "erf": 0.8413447460685429}
-    return next((kind for kind, at_one in known.items() if abs(value - at_one) < 1e-7), activation.__name__)
-
-
-def _weighted(logits: Any, labels: Any, weights: Any) -> Any:
-    """Sum of weight times cross-entropy; logits (item, class), labels and weights (item)."""
-    return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    return next((kind for kind, at_one in known.items() if abs(value - at_one) < 1e-7), None)
 
 
 def _refuse_other_functions(config: Config) -> None:

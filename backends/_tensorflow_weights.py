@@ -19,11 +19,13 @@ class Binding:
 
     transposed: the checkpoint has (out, in), Keras (in, out), where attention splits `out` or `in` by heads. The
     split axes are adjacent, so that flattening to two axes and transposing is exact in both directions.
+    layer: the live layer that uses it, given for the weights of dense layers and of LayerNorms.
     """
 
     name: str
     variable: Any
     transposed: bool = False
+    layer: Any = None
 
     def to_keras(self, value: Array) -> Array:
         """Orientation and shape of the Keras variable. Raises TrialError when the value does not fit."""
@@ -63,13 +65,13 @@ def load(bindings: Iterable[Binding], path: Path) -> dict[str, tuple[int, ...]]:
 
 def dense(name: str, layer: Any) -> Iterator[Binding]:
     """Of a Keras Dense or EinsumDense."""
-    yield Binding(f"{name}.weight", layer.kernel, transposed=True)
+    yield Binding(f"{name}.weight", layer.kernel, transposed=True, layer=layer)
     yield Binding(f"{name}.bias", layer.bias)
 
 
 def layer_norm(name: str, layer: Any) -> Iterator[Binding]:
     """Of a Keras LayerNormalization that belongs to `name`."""
-    yield Binding(f"{name}.LayerNorm.weight", layer.gamma)
+    yield Binding(f"{name}.LayerNorm.weight", layer.gamma, layer=layer)
     yield Binding(f"{name}.LayerNorm.bias", layer.beta)
 
 

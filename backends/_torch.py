@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
-from backends._torch_network import HEADS, Network, dropout_settings, gelu_kind, load_model, microbatches
-from backends._torch_optimizer import Snapshot, build_optimizer, optimizer_settings
+from backends._torch_compile import Compiler
+from backends._torch_facts import collect_facts, tensor_settings
+from backends._torch_network import Network, load_model, microbatches
+from backends._torch_observation import dense_outputs
+from backends._torch_optimizer import build_optimizer, set_learning_rate
+from backends._torch_precision import NoScaling, build_scaling, select_precision
+from backends._torch_snapshot import Snapshot
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, World
-from bench.records import Facts, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
+from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
 
 
 class TorchBackend:
-    """One device, no wrapper. A wrapper overrides `join`, `wrap`, `update`, `barrier`, `leave` and its facts.
+    """One device, no wrapper. A wrapper overrides `join`, `wrap`, `apply`, `barrier`, `leave` and its facts.
 
     A local step runs the inner network and takes its gradients with torch.autograd.grad, so that no wrapper's hook
     can fire; all else is the same.
     """
 
+    wires: tuple[str, ...] = ("float32",)
     local_step = "same as a full step: there is no exchange"
 
     world: World
     trial: Trial
     device: Any
     model: Any
-    network: Any
+    network: Network
     optimizer: Any
     wrapped: Any
+    scaling: NoScaling
+    compiler: Compiler | None
 
     def __init__(self) -> None:
-        self._sums: list[Any] = []
-        self._snapshot: Snapshot | None = None
+        self._forget()
 
     # ---- the ranks ----------------------------------------------------------------------------------------------
 
@@ -61,12 +68,16 @@ class TorchBackend:
 
     def stop(self) -> None:
         self._forget()
-        for name in ("wrapped", "network", "optimizer", "model"):
+        for name in ("wrapped", "network", "optimizer", "model", "scaling", "compiler"):
             self.__dict__.pop(name, None)
         self.leave()
 
     def _forget(self) -> None:
-        self._sums, self._snapshot = [], None
+        self._sums: list[Any] = []
+        self._snapshot: Snapshot | None = None
+        self._seen: set[bool] = set()
+        self.dense_dtypes: set[str] = set()
+        self.exchanged: list[ExchangedTensor] = []
 
     def leave(self) -> None:
         """Leaves the group; called more than once, and also when `join` failed."""
@@ -74,14 +85,19 @@ class TorchBackend:
     # ---- the step -----------------------------------------------------------------------------------------------
 
     def build(self, trial: Trial, checkpoint: Path) -> None:
-        _refuse_unsupported(trial)
+        if trial.wire not in self.wires:
+            raise TrialError(f"{trial.backend} exchanges {' or '.join(self.wires)}, not {trial.wire}")
         self._forget()
         self.trial = trial
         _set_threads(trial.threads_per_replica)
         task = trial.workload.task
         self.model = load_model(task, checkpoint).to(self.device)
-        self.network = Network(self.model, task)
+        self.network = Network(self.model, task, select_precision(trial.compute, self.device))
+        self.compiler = Compiler(self.device) if trial.compile else None
+        if self.compiler is not None:
+            self.network.compile_training(self.compiler)
         self.optimizer = build_optimizer(trial.optimizer, self.model.named_parameters())
+        self.scaling = build_scaling(trial.compute, trial.loss_scale, self.device)
         self.wrapped = self.network
         self.wrap()
         # Each replica drops its own units; everything before this line is the same on all of them.
@@ -91,42 +107,80 @@ class TorchBackend:
         """Sets self.wrapped, called in full steps, and may replace self.optimizer."""
 
     def step(self, batch: Batch, exchange: bool) -> None:
+        if exchange in self._seen:
+            self._step(batch, exchange)
+        else:
+            self._seen.add(exchange)
+            self._observe_step(batch, exchange)
+
+    def _observe_step(self, batch: Batch, exchange: bool) -> None:
+        """The first of its kind, unmeasured; nothing of the observation is left in the next one."""
+        with ExitStack() as observation:
+            if self.compiler is None:
+                observation.enter_context(dense_outputs(self.model, self.dense_dtypes))
+            if exchange:
+                observation.enter_context(self.observe_exchange())
+            self._step(batch, exchange)
+
+    def observe_exchange(self) -> AbstractContextManager[Any]:
+        """Sets self.exchanged from what the step within issues."""
+        return nullcontext()
+
+    def _step(self, batch: Batch, exchange: bool) -> None:
         self.optimizer.zero_grad()
         scales = self._scales(batch)
         *earlier, last = microbatches(batch.arrays, self.device)
         sums = [self._accumulate(inputs, scales) for inputs in earlier]
         if exchange:
             loss, last_sums = self.wrapped(last, scales)
-            loss.backward()
+            self.scaling.scaled(loss).backward()
+            self.await_exchange()
         else:
             last_sums = self._accumulate(last, scales)
-        self.update(exchange)
+        self._update(batch.step)
         self._sums.append(sum(sums, last_sums))
 
-    def update(self, exchange: bool) -> None:
-        """Applies the gradients; where the wrapper exchanges in the optimizer, only if `exchange`."""
-        self.optimizer.step()
+    def await_exchange(self) -> None:
+        """Called after each backward pass with an exchange; gradients are averages from here on."""
+
+    def _update(self, step: int) -> None:
+        settings = self.trial.optimizer
+        set_learning_rate(self.optimizer, settings.learning_rate_at(step))
+        self.scaling.unscale(self.optimizer)
+        if settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.apply()
+
+    def apply(self) -> None:
+        """Applies the gradients as they are, without an exchange."""
+        self.scaling.apply(self.optimizer)
 
     def _scales(self, batch: Batch) -> tuple[float, ...]:
         # Sums over the global weight would need an exchange that adds; the exchange averages over the replicas.
-        weights = (batch.global_weights[head] for head in HEADS[self.trial.workload.task])
+        weights = (batch.global_weights[head.name] for head in self.network.heads)
         return tuple(self.world.replicas / weight if weight else 0.0 for weight in weights)
 
     def _accumulate(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> Any:
         """Adds this microbatch's own gradients to .grad without a hook; returns its sums."""
-        loss, sums = self.network(inputs, scales)
+        loss, sums = self.local_loss(inputs, scales)
         parameters = list(self.model.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        gradients = torch.autograd.grad(self.scaling.scaled(loss), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             if parameter.grad is None:
                 parameter.grad = gradient
             else:
                 parameter.grad.add_(gradient)
         return sums
 
+    def local_loss(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:
+        """As self.wrapped, without the wrapper."""
+        outputs: tuple[Any, Any] = self.network(inputs, scales)
+        return outputs
+
     # ---- what it did --------------------------------------------------------------------------------------------
 
     def losses(self) -> Losses:
-        heads = HEADS[self.trial.workload.task]
+        heads = tuple(head.name for head in self.network.heads)
         values = np.zeros((0, 2, len(heads)))
         if self._sums:
             values = torch.stack(self._sums).double().cpu().numpy()
@@ -140,11 +194,34 @@ class TorchBackend:
             tensor = parameter if kind == "weight" else parameter.grad
             if tensor is None:
                 raise TrialError(f"{name} has no gradient: no step has run, or the loss does not depend on it")
-            value = tensor.detach().float().cpu().numpy().copy()
+            value = tensor.detach().to_dense().float().cpu().numpy().copy()
             yield NamedTensor(name=name, replica=0, value=value)
 
+    def planted(self, values: Sequence[float]) -> Iterator[NamedTensor]:
+        self.optimizer.zero_grad()
+        loss, _ = self.wrapped(None, (values[0],))
+        loss.backward()
+        self.await_exchange()
+        found = list(self.tensors("gradient"))
+        self.optimizer.zero_grad()
+        return iter(found)
+
+    def evaluate(self, batch: Batch) -> Predictions:
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                parts = [self.network.predict(inputs) for inputs in microbatches(batch.arrays, self.device)]
+        finally:
+            self.model.train()
+        heads = tuple(head.name for head in self.network.heads)
+        numerators, weights = torch.stack([sums for sums, _ in parts]).double().sum(dim=0).cpu().numpy()
+        classes = [torch.cat(each).int().cpu().numpy() for each in zip(*[each for _, each in parts], strict=True)]
+        return Predictions(
+            heads=heads, numerators=numerators, weights=weights, classes=dict(zip(heads, classes, strict=True))
+        )
+
     def snapshot(self) -> None:
-        self._snapshot = Snapshot(self.optimizer, self.device)
+        self._snapshot = Snapshot(self.optimizer, self.scaling, self.device)
 
     def restore(self) -> None:
         if self._snapshot is None:
@@ -154,36 +231,17 @@ class TorchBackend:
     # ---- facts --------------------------------------------------------------------------------------------------
 
     def facts(self) -> Facts:
-        buckets, elements, bytes_, wire = self.exchanged()
-        algorithm, evidence = self.algorithm()
-        return Facts(
-            parameter_elements=sum(parameter.numel() for parameter in self.model.parameters()),
-            compute_dtype=_short(next(self.model.parameters()).dtype),
-            wire_dtype=wire,
-            exchange_elements=elements,
-            exchange_bytes=bytes_,
-            buckets=buckets,
-            algorithm=algorithm,
-            algorithm_evidence=evidence,
-            devices=[_device_name(self.device)],
-            threads=torch.get_num_threads(),
-            versions={"torch": str(torch.__version__), "transformers": transformers.__version__, **self.versions()},
-            settings={
-                **optimizer_settings(self.optimizer),
-                **dropout_settings(self.model),
-                "gelu": gelu_kind(self.model),
-                "attention": self.model.config._attn_implementation,
-                "inter_op_threads": torch.get_num_interop_threads(),
-                "float32_matmul_precision": torch.get_float32_matmul_precision(),
-                "jit_compile": False,
-                "local_step": self.local_step,
-                **self.wrapper_settings(),
-            },
-        )
+        return collect_facts(self)
 
-    def exchanged(self) -> tuple[int | None, int | None, int | None, str | None]:
-        """(buckets, elements, bytes, dtype) of one full step's exchange, as observed."""
-        return None, None, None, None
+    def exchanges(self) -> Sequence[ExchangedTensor]:
+        return self.exchanged
+
+    def tensor_settings(self) -> Sequence[TensorSettings]:
+        return tensor_settings(self.model, self.optimizer)
+
+    def buckets(self) -> int | None:
+        """All-reduces of one full step; None where there is none or nobody tells."""
+        return None
 
     def algorithm(self) -> tuple[str, str]:
         """(name, evidence)."""
@@ -207,24 +265,8 @@ def _device(local_rank: int) -> Any:
     return torch.device("cuda", local_rank)
 
 
-def _device_name(device: Any) -> str:
-    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
-
-
-def _refuse_unsupported(trial: Trial) -> None:
-    """Raises TrialError for what would otherwise be ignored in silence."""
-    if trial.compute != "float32" or trial.wire != "float32":
-        raise TrialError(f"{trial.backend} computes and exchanges float32 only, not {trial.compute} / {trial.wire}")
-    if trial.jit_compile:
-        raise TrialError(f"{trial.backend} runs eagerly: jit_compile must be false")
-
-
 def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     # PyTorch allows this once per process, before any inter-op work.
     if torch.get_num_interop_threads() != threads:
         torch.set_num_interop_threads(threads)
-
-
-def _short(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")

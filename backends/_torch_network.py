@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,25 @@ from bench.errors import TrialError
 from bench.protocols import Array
 from bench.records import Task
 
-HEADS: dict[Task, tuple[str, ...]] = {"pretraining": ("mlm", "nsp"), "ner": ("ner",)}
-MODELS: dict[Task, str] = {"pretraining": "BertForPreTraining", "ner": "BertForTokenClassification"}
+
+class Head(NamedTuple):
+    """A loss of a task: the batch arrays of its labels and of their weights, None where each label weighs 1."""
+
+    name: str
+    labels: str
+    weights: str | None
+
+
+HEADS: dict[Task, tuple[Head, ...]] = {
+    "pretraining": (Head("mlm", "masked_ids", "masked_weights"), Head("nsp", "next_sentence_labels", None)),
+    "ner": (Head("ner", "labels", "label_weights"),),
+    "classification": (Head("classification", "labels", None),),
+}
+MODELS: dict[Task, str] = {
+    "pretraining": "BertForPreTraining",
+    "ner": "BertForTokenClassification",
+    "classification": "BertForSequenceClassification",
+}
 
 # cross_entropy and gather want 64-bit indices; embeddings take the batch's own 32-bit ones.
 _INDICES = ("masked_positions", "masked_ids", "next_sentence_labels", "labels")
@@ -59,64 +77,88 @@ def _tensor(name: str, array: Array, device: Any) -> Any:
 
 
 class Network(torch.nn.Module):  # type: ignore[misc]
-    """Inputs of one microbatch to (loss, sums).
+    """The loss of one microbatch. `precision` gives the context in which the dense products are computed."""
 
-    loss: scalar, sum over heads of scale * sum of weighted losses. sums: (2, heads), numerators above weights,
-    detached; they stay on the device.
-    """
-
-    def __init__(self, model: Any, task: Task) -> None:
+    def __init__(self, model: Any, task: Task, precision: Callable[[], AbstractContextManager[Any]]) -> None:
         super().__init__()
         self.model = model
-        self._sums = self._pretraining if task == "pretraining" else self._ner
+        self.heads = HEADS[task]
+        self._precision = precision
+        self._scores = {
+            "pretraining": self._pretraining,
+            "ner": self._ner,
+            "classification": self._classification,
+        }[task]
+        self._train = self.losses
 
-    def forward(self, inputs: Mapping[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:
+    def compile_training(self, compiler: Callable[..., Any]) -> None:
+        """From now on, by torch.compile, as one graph for each shape of a batch; predictions stay eager."""
+        self._train = torch.compile(self.losses, backend=compiler, fullgraph=True, dynamic=False)
+
+    def forward(self, inputs: Mapping[str, Any] | None, scales: tuple[float, ...]) -> tuple[Any, Any]:
+        """(loss, sums): scalar, the sum over heads of scale * sum of weighted losses; and (2, heads), numerators
+        above weights, detached, which stay on the device.
+
+        Without inputs the loss is the sum of all weights times the one scale: its gradient is the scale, everywhere.
+        """
+        if inputs is None:
+            (scale,) = scales
+            return sum(parameter.sum() * scale for parameter in self.model.parameters()), None
+        with self._precision():
+            numerators, weights = self._train(inputs)
+        loss = sum(scale * numerator for scale, numerator in zip(scales, numerators, strict=True))
+        return loss, _stacked(numerators, weights)
+
+    def predict(self, inputs: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """Sums as of forward, and the most likely class per head. Call it in evaluation mode, without gradients."""
+        with self._precision():
+            scores = self._scores(inputs)
+        return _stacked(*self._weighted(scores, inputs)), [each.argmax(dim=-1) for each in scores]
+
+    def losses(self, inputs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+        """Per head the sum of weighted losses and the sum of the weights, in float32."""
+        return self._weighted(self._scores(inputs), inputs)
+
+    def _weighted(self, scores: list[Any], inputs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+        pairs = [
+            _weighted_loss(each, inputs[head.labels], inputs[head.weights] if head.weights else None)
+            for head, each in zip(self.heads, scores, strict=True)
+        ]
+        return [numerator for numerator, _ in pairs], [weight for _, weight in pairs]
+
+    def _encode(self, inputs: Mapping[str, Any]) -> Any:
         # A mask with four axes goes straight to the attention kernel; one with two is inspected on the host first.
-        outputs = self.model.bert(
+        return self.model.bert(
             inputs["input_ids"],
             attention_mask=inputs["attention_mask"].bool()[:, None, None, :],
             token_type_ids=inputs["token_type_ids"],
         )
-        numerators, weights = self._sums(outputs, inputs)
-        loss = sum(scale * numerator for scale, numerator in zip(scales, numerators, strict=True))
-        return loss, torch.stack([torch.stack(numerators), torch.stack(weights)]).detach()
 
-    def _pretraining(self, outputs: Any, inputs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        hidden, positions, weights = outputs.last_hidden_state, inputs["masked_positions"], inputs["masked_weights"]
-        index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        scores = self.model.cls.predictions(hidden.gather(1, index))
-        next_sentence_scores = self.model.cls.seq_relationship(outputs.pooler_output)
-        next_sentence_labels = inputs["next_sentence_labels"]
-        return (
-            [
-                _weighted_loss(scores, inputs["masked_ids"], weights),
-                functional.cross_entropy(next_sentence_scores, next_sentence_labels, reduction="sum"),
-            ],
-            [weights.sum(), torch.ones_like(next_sentence_labels, dtype=weights.dtype).sum()],
-        )
+    def _pretraining(self, inputs: Mapping[str, Any]) -> list[Any]:
+        outputs = self._encode(inputs)
+        hidden = outputs.last_hidden_state
+        index = inputs["masked_positions"].unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        return [
+            self.model.cls.predictions(hidden.gather(1, index)),
+            self.model.cls.seq_relationship(outputs.pooler_output),
+        ]
 
-    def _ner(self, outputs: Any, inputs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        scores = self.model.classifier(self.model.dropout(outputs.last_hidden_state))
-        weights = inputs["label_weights"]
-        return [_weighted_loss(scores, inputs["labels"], weights)], [weights.sum()]
+    def _ner(self, inputs: Mapping[str, Any]) -> list[Any]:
+        return [self.model.classifier(self.model.dropout(self._encode(inputs).last_hidden_state))]
+
+    def _classification(self, inputs: Mapping[str, Any]) -> list[Any]:
+        return [self.model.classifier(self.model.dropout(self._encode(inputs).pooler_output))]
 
 
-def _weighted_loss(scores: Any, labels: Any, weights: Any) -> Any:
-    losses = functional.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum()
+def _weighted_loss(scores: Any, labels: Any, weights: Any | None) -> tuple[Any, Any]:
+    """(numerator, weight). The scores' last axis is the class."""
+    flat_scores, flat_labels = scores.flatten(0, -2).float(), labels.flatten()
+    if weights is None:
+        numerator = functional.cross_entropy(flat_scores, flat_labels, reduction="sum")
+        return numerator, torch.ones_like(flat_labels, dtype=torch.float32).sum()
+    losses = functional.cross_entropy(flat_scores, flat_labels, reduction="none")
+    return (losses * weights.flatten()).sum(), weights.sum()
 
 
-def gelu_kind(model: Any) -> str:
-    """ "tanh" or "erf": which GELU the live activation computes, by its value at 1; else its class name."""
-    activation = model.bert.encoder.layer[0].intermediate.intermediate_act_fn
-    with torch.no_grad():
-        value = float(activation(torch.ones(1, dtype=torch.float64)))
-    known = {"tanh": 0.8411919906082768, "erf": 0.8413447460685429}
-    return next((kind for kind, at_one in known.items() if abs(value - at_one) < 1e-7), type(activation).__name__)
-
-
-def dropout_settings(model: Any) -> dict[str, float]:
-    """Probabilities of the live modules: the largest of the dropout layers, and that of the attention weights."""
-    layers = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    attention = model.bert.encoder.layer[0].attention.self.dropout
-    return {"dropout": float(max(layers)), "attention_dropout": float(attention.p)}
+def _stacked(numerators: list[Any], weights: list[Any]) -> Any:
+    return torch.stack([torch.stack(numerators), torch.stack(weights)]).detach()

@@ -1,4 +1,4 @@
-"""The optimizer of a trial in PyTorch, what it really uses, and a copy of all state that a step changes."""
+"""The optimizer of a trial in PyTorch."""
 
 from __future__ import annotations
 
@@ -25,96 +25,97 @@ class DecoupledSGD(torch.optim.SGD):  # type: ignore[misc]
         return super().step(closure)
 
 
+class Lamb(torch.optim.Optimizer):  # type: ignore[misc]
+    """You et al., arXiv:1904.00962, algorithm 2, with phi the identity: Adam's direction plus decay, of a length that
+    is `lr` times the tensor's own norm.
+
+    r = mhat / (sqrt(vhat) + eps) + weight_decay * w; w <- w - lr * |w| / |r| * r, where a norm is 0: w - lr * r.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                updates = self._directions(group, weights)
+                torch._foreach_mul_(updates, _trust(weights, updates))
+                torch._foreach_add_(weights, updates, alpha=-group["lr"])
+
+    def _directions(self, group: dict[str, Any], weights: list[Any]) -> list[Any]:
+        """r of each tensor; moves the moments on."""
+        states = [self._moments(weight) for weight in weights]
+        first, second = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
+        gradients = [weight.grad for weight in weights]
+        beta_1, beta_2 = group["betas"]
+        torch._foreach_lerp_(first, gradients, 1 - beta_1)
+        torch._foreach_mul_(second, beta_2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta_2)
+        steps = states[0]["step"]
+        roots = torch._foreach_div(second, 1 - beta_2**steps)
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group["eps"])
+        directions: list[Any] = list(torch._foreach_div(first, 1 - beta_1**steps))
+        torch._foreach_div_(directions, roots)
+        if group["weight_decay"]:
+            torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
+        return directions
+
+    def _moments(self, weight: Any) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[weight]
+        if not state:
+            state |= {"step": 0, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+        state["step"] += 1
+        return state
+
+
+def _trust(weights: list[Any], updates: list[Any]) -> list[Any]:
+    """|w| / |r| per tensor on its device, 1 where one of them is 0."""
+    weight_norms, update_norms = (torch.stack(torch._foreach_norm(each)) for each in (weights, updates))
+    both = (weight_norms > 0) & (update_norms > 0)
+    return list(torch.where(both, weight_norms / update_norms, 1.0).unbind())
+
+
 def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]]) -> Any:
-    """AdamW or SGD over two groups: first the tensors that decay, then the biases and LayerNorm weights."""
+    """Over two groups: first the tensors that decay, then the biases and LayerNorm weights."""
     groups: tuple[list[Any], list[Any]] = ([], [])
     for name, parameter in parameters:
         groups[0 if decays(name) else 1].append(parameter)
-    decayed, kept = groups
-    if settings.name == "sgd":
-        return DecoupledSGD(
-            [
-                {"params": decayed, "decoupled_decay": settings.weight_decay},
-                {"params": kept, "decoupled_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-        )
-    return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        betas=(settings.beta_1, settings.beta_2),
-        eps=settings.epsilon,
+    key = "decoupled_decay" if settings.name == "sgd" else "weight_decay"
+    decayed, kept = (
+        {"params": each, key: decay} for each, decay in zip(groups, (settings.weight_decay, 0.0), strict=True)
     )
+    return _CLASSES[settings.name]([decayed, kept], lr=settings.learning_rate, **_OWN[settings.name](settings))
+
+
+def _adam_settings(settings: Optimizer) -> dict[str, Any]:
+    return {"betas": (settings.beta_1, settings.beta_2), "eps": settings.epsilon}
+
+
+_CLASSES = {"adamw": torch.optim.AdamW, "sgd": DecoupledSGD, "lamb": Lamb, "adafactor": torch.optim.Adafactor}
+_OWN: dict[str, Callable[[Optimizer], dict[str, Any]]] = {
+    "adamw": _adam_settings,
+    "lamb": _adam_settings,
+    "sgd": lambda settings: {"momentum": settings.momentum},
+    "adafactor": lambda _: {"beta2_decay": -0.8, "eps": (1e-15, 1e-3), "d": 1.0},
+}
+
+
+def set_learning_rate(optimizer: Any, rate: float) -> None:
+    """Of all tensors, from the next update on."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def decays(name: str) -> bool:
     """True for every tensor except biases and LayerNorm weights."""
     return not (name.endswith("bias") or "LayerNorm" in name)
-
-
-def optimizer_settings(optimizer: Any) -> dict[str, str | bool | int | float | None]:
-    """Read from the live optimizer; the decay of a group is what its `step` applies."""
-    decayed, kept = optimizer.param_groups
-    key = "decoupled_decay" if "decoupled_decay" in decayed else "weight_decay"
-    beta_1, beta_2 = decayed.get("betas", (None, None))
-    return {
-        # Horovod derives a class of the same name from the optimizer that it wraps.
-        "optimizer": type(optimizer).__name__,
-        "learning_rate": decayed["lr"],
-        "beta_1": beta_1,
-        "beta_2": beta_2,
-        "epsilon": decayed.get("eps"),
-        "momentum": decayed.get("momentum"),
-        "weight_decay": decayed[key],
-        "weight_decay_bias_and_layer_norm": kept[key],
-        "decayed_tensors": len(decayed["params"]),
-        "undecayed_tensors": len(kept["params"]),
-        "foreach": decayed["foreach"],
-        "fused": decayed["fused"],
-    }
-
-
-class Snapshot:
-    """Weights, optimizer state and random state at one moment; `restore` brings them back bit by bit, in place."""
-
-    def __init__(self, optimizer: Any, device: Any) -> None:
-        self._optimizer = optimizer
-        self._device = device
-        self._weights = [(parameter, parameter.detach().clone()) for parameter in _parameters(optimizer)]
-        self._state = {
-            parameter: {key: _copy(value) for key, value in state.items()}
-            for parameter, state in optimizer.state.items()
-        }
-        self._random = torch.get_rng_state()
-        self._device_random = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def restore(self) -> None:
-        """Leaves the snapshot usable for another restore."""
-        for parameter, saved in self._weights:
-            parameter.copy_(saved)
-        live = self._optimizer.state
-        for parameter in [parameter for parameter in live if parameter not in self._state]:
-            del live[parameter]
-        for parameter, saved in self._state.items():
-            for key, value in saved.items():
-                live[parameter][key] = _put(live[parameter].get(key), value)
-        torch.set_rng_state(self._random)
-        if self._device_random is not None:
-            torch.cuda.set_rng_state(self._device_random, self._device)
-
-
-def _parameters(optimizer: Any) -> list[Any]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _copy(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
-def _put(live: Any, saved: Any) -> Any:
-    """In place where both are tensors, so that a local window moves no memory about."""
-    if isinstance(live, torch.Tensor) and isinstance(saved, torch.Tensor):
-        return live.copy_(saved)
-    return _copy(saved)

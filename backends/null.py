@@ -3,24 +3,31 @@
 Options of the trial:
   step_ms       how long a step takes; a list gives one value per replica
   build_ms      how long `build` takes
-  fail_at_step  this step raises; with `fail_rank` on that rank only
+  fault         raise, exit, segv, hang, memory or nan: what goes wrong, for tests of those who must notice
+  fault_at      when: "build", "stop" or a step's number (0 if not given)
+  fault_rank    on which rank; on all if not given
 """
 
 from __future__ import annotations
 
+import math
+import os
+import resource
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench import protocols
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, World
-from bench.records import Facts, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
+from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
 
 NS_PER_MS = 1_000_000
+LABELS = {"mlm": "masked_ids", "nsp": "next_sentence_labels", "ner": "labels", "classification": "labels"}
 
 
 class Backend:
@@ -38,6 +45,7 @@ class Backend:
         self._ready_ns = 0
         self._losses: list[tuple[list[float], list[float]]] = []
         self._heads: tuple[str, ...] = ()
+        self._options: Mapping[str, str | bool | int | float | list[float]] = {}
 
     def start(self, world: World) -> None:
         self._world = world
@@ -45,18 +53,18 @@ class Backend:
             self._peers = _star(world)
 
     def build(self, trial: Trial, checkpoint: Path) -> None:
-        self._options = trial.options
+        self._trial, self._options, self._step = trial, trial.options, 0
+        self._fault("build")
         self._weight = np.zeros(1, np.float32)
         self._sleep_ns(int(self._option_ms("build_ms") * NS_PER_MS))
 
     def step(self, batch: Batch, exchange: bool) -> None:
-        fail_rank = self._options.get("fail_rank", self._world.rank)
-        if batch.step == self._options.get("fail_at_step") and fail_rank == self._world.rank:
-            raise RuntimeError(f"null was told to fail at step {batch.step}")
+        nan = self._fault(batch.step)
+        self._step = batch.step
         self._ready_ns = max(self._ready_ns, self._clock()) + int(self._option_ms("step_ms") * NS_PER_MS)
         self._heads = tuple(batch.global_weights)
         weights = [_weight(head, batch) for head in self._heads]
-        self._losses.append(([0.0] * len(self._heads), weights))
+        self._losses.append(([math.nan if nan else 0.0] * len(self._heads), weights))
 
     def fence(self) -> None:
         left_ns = self._ready_ns - self._clock()
@@ -85,6 +93,15 @@ class Backend:
     def tensors(self, kind: str) -> Iterator[NamedTensor]:
         yield NamedTensor(name="null.weight", replica=0, value=self._weight)
 
+    def planted(self, values: Sequence[float]) -> Iterator[NamedTensor]:
+        yield NamedTensor(name="null.weight", replica=0, value=np.full(1, (1 + self._world.replicas) / 2, np.float32))
+
+    def evaluate(self, batch: Batch) -> Predictions:
+        """Every word, tag and label is class 0."""
+        classes = {head: np.zeros_like(batch.arrays[LABELS[head]][0, 0], np.int32) for head in batch.global_weights}
+        weights = np.array([_weight(head, batch) for head in classes])
+        return Predictions(heads=tuple(classes), numerators=np.zeros(len(classes)), weights=weights, classes=classes)
+
     def snapshot(self) -> None:
         self._kept = self._weight.copy()
 
@@ -94,7 +111,7 @@ class Backend:
     def facts(self) -> Facts:
         return Facts(
             parameter_elements=self._weight.size,
-            compute_dtype="float32",
+            compute_dtype=self._trial.compute,
             wire_dtype=None,
             exchange_elements=None,
             exchange_bytes=None,
@@ -107,10 +124,42 @@ class Backend:
             settings={"step_ms": self._option_ms("step_ms")},
         )
 
+    def exchanges(self) -> Sequence[ExchangedTensor]:
+        return []
+
+    def tensor_settings(self) -> Sequence[TensorSettings]:
+        optimizer = self._trial.optimizer
+        return [
+            TensorSettings(
+                name="null.weight",
+                learning_rate=optimizer.learning_rate_at(self._step),
+                weight_decay=optimizer.weight_decay,
+            )
+        ]
+
     def stop(self) -> None:
+        self._fault("stop")
         for peer in self._peers:
             peer.close()
         self._peers = []
+
+    def _fault(self, at: int | str) -> bool:
+        """Does what the trial asks for here; True: the loss of this step is not a number."""
+        fault, rank = self._options.get("fault"), self._options.get("fault_rank", self._world.rank)
+        if fault is None or rank != self._world.rank or at != self._options.get("fault_at", 0):
+            return False
+        if fault == "raise":
+            raise RuntimeError(f"null was told to fail at {at}")
+        if fault == "memory":
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+            self._weight = np.zeros(1 << 31, np.float32)
+        if fault == "exit":
+            os._exit(0)
+        if fault == "segv":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "hang":
+            time.sleep(86_400)
+        return fault == "nan"
 
     def _option_ms(self, name: str) -> float:
         """The option's value for this rank, 0 where it is not given."""
@@ -122,9 +171,8 @@ class Backend:
 
 def _weight(head: str, batch: Batch) -> float:
     """Sum of the loss weights of this rank's share, as a real backend would use them."""
-    if head == "nsp":
-        return float(batch.arrays["next_sentence_labels"].size)
-    return float(batch.arrays["masked_weights" if head == "mlm" else "label_weights"].sum())
+    weights = {"mlm": "masked_weights", "ner": "label_weights"}.get(head)
+    return float(batch.arrays[LABELS[head]].size if weights is None else batch.arrays[weights].sum())
 
 
 def _star(world: World) -> list[socket.socket]:

@@ -14,12 +14,14 @@ from bench.protocols import Backend as Protocol
 
 import horovod.tensorflow as hvd  # isort: skip (it imports Keras, whose framework must have been chosen before)
 
+COMPRESSIONS = {"float32": hvd.Compression.none, "float16": hvd.Compression.fp16}
+
 
 class Backend(TensorFlowBackend):
     """One all-reduce per gradient, the operation that DistributedGradientTape places after the backward pass.
 
     Each starts when its own gradient is ready: Horovod's thread fuses and reduces while the backward pass goes on.
-    (With jit_compile the gradients come all at once, and nothing overlaps.) DistributedOptimizer is not used: with
+    (Compiled the gradients come all at once, and nothing overlaps.) DistributedOptimizer is not used: with
     Keras 3 it leaves the ranks unsynchronised. One rank alone exchanges nothing, as with the tape.
     """
 
@@ -47,13 +49,16 @@ class Backend(TensorFlowBackend):
             hvd.shutdown()
 
     def wrap(self) -> None:
+        if self.trial.wire not in COMPRESSIONS:
+            raise TrialError(f"Horovod exchanges {' or '.join(COMPRESSIONS)}, not {self.trial.wire}")
         hvd.broadcast_variables([binding.variable.value for binding in self.bindings], root_rank=0)
 
     def exchange(self, gradients: list[Any]) -> list[Any]:
         if hvd.size() == 1:
             return gradients
+        compression = COMPRESSIONS[self.trial.wire]
         return [
-            hvd.allreduce(gradient, op=hvd.Average, name=binding.name)
+            hvd.allreduce(gradient, op=hvd.Average, name=binding.name, compression=compression)
             for gradient, binding in zip(gradients, self.bindings, strict=True)
         ]
 
@@ -73,7 +78,7 @@ class Backend(TensorFlowBackend):
         return {
             "communication": "gloo" if hvd.gloo_enabled() else "mpi",
             "nccl_built": bool(hvd.nccl_built()),
-            "overlaps_backward": self.world.size > 1 and not self.jit_compile,
+            "overlaps_backward": self.world.size > 1 and not self.trial.compile,
             **requested_knobs(),
         }
 

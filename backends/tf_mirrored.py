@@ -10,14 +10,13 @@ from backends._tensorflow import TensorFlowBackend
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
-from bench.protocols import Batch
 
 
 class Backend(TensorFlowBackend):
     """One GPU per replica, or where there is none one logical CPU device per replica.
 
-    The gradients are exchanged by one call, the mean over the replicas, and by nothing else: Keras' optimizer would
-    reduce them once more by itself (see _tensorflow_optimizer).
+    The gradients are exchanged by one call, the mean over the replicas, and by nothing else: Keras' optimizers would
+    reduce them once more by themselves (see _tensorflow_optimizer).
     """
 
     local_step = "no all-reduce operation is in its graph; each replica updates its copy with its own gradient"
@@ -48,21 +47,25 @@ class Backend(TensorFlowBackend):
         scope: contextlib.AbstractContextManager[Any] = self.strategy.scope()
         return scope
 
-    def feed(self, batch: Batch) -> Any:
-        def own(context: Any) -> dict[str, Any]:
+    def per_replica(self, make: Callable[[int], Any]) -> Any:
+        def own(context: Any) -> Any:
             replica = context.replica_id_in_sync_group
             with tf.device(self._devices[replica]):
-                return {name: tf.convert_to_tensor(array[:, replica]) for name, array in batch.arrays.items()}
+                return make(replica)
 
         return self.strategy.experimental_distribute_values_from_function(own)
 
-    def launch(self, replica_step: Callable[..., Any], arrays: Any, global_weights: Any) -> Any:
-        return self.strategy.run(replica_step, args=(arrays, global_weights))
+    def launch(self, replica_step: Callable[..., Any], *arguments: Any) -> Any:
+        return self.strategy.run(replica_step, args=arguments)
+
+    def replica(self) -> int:
+        return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))
 
     def exchange(self, gradients: list[Any]) -> list[Any]:
-        context = tf.distribute.get_replica_context()
-        reduced: list[Any] = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-        return reduced
+        context, wire = tf.distribute.get_replica_context(), tf.as_dtype(self.trial.wire)
+        sent = [gradient if gradient.dtype == wire else tf.cast(gradient, wire) for gradient in gradients]
+        reduced = context.all_reduce(tf.distribute.ReduceOp.MEAN, sent)
+        return [each if each.dtype == tf.float32 else tf.cast(each, tf.float32) for each in reduced]
 
     def local_values(self, value: Any) -> list[Any]:
         return list(self.strategy.experimental_local_results(value))
@@ -73,8 +76,8 @@ class Backend(TensorFlowBackend):
     def algorithm(self) -> tuple[str, str]:
         if self.world.local_replicas == 1:
             return "none", "one replica: nothing is exchanged"
-        graph = self.graphs.get(True)
-        operations = [] if graph is None else [each for each in graph.get_operations() if "Reduce" in each.type]
+        operations = self.traced[True].graph.get_operations() if True in self.traced else []
+        operations = [each for each in operations if "Reduce" in each.type]
         hints = {
             each.get_attr("communication_hint").decode()
             for each in operations

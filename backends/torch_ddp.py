@@ -5,18 +5,30 @@ from __future__ import annotations
 import inspect
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from backends._torch import TorchBackend
+from backends._torch_observation import GroupCalls, tally
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
 from bench.protocols import World
 
+
+def _reduce_in_bfloat16(group: Any, bucket: Any) -> Any:
+    """PyTorch's own hook; by its name DDP would refuse it on CPUs, though Gloo reduces bfloat16."""
+    return default_hooks.bf16_compress_hook(group, bucket)
+
+
+# Each casts a bucket, reduces it, and casts back. Without one DDP reduces the buckets as they are.
+HOOKS = {"float32": None, "float16": default_hooks.fp16_compress_hook, "bfloat16": _reduce_in_bfloat16}
 _STORE = "torch_ddp_store"
 _STORE_TIMEOUT = timedelta(seconds=120)
 
@@ -24,6 +36,7 @@ _STORE_TIMEOUT = timedelta(seconds=120)
 class Backend(TorchBackend):
     """Gradients are averaged in buckets while the backward pass runs. One rank alone is wrapped as well."""
 
+    wires = tuple(HOOKS)
     local_step = "DDP's forward and its hooks are left out"
 
     # ---- the ranks ----------------------------------------------------------------------------------------------
@@ -55,26 +68,32 @@ class Backend(TorchBackend):
         self.wrapped = DistributedDataParallel(
             self.network,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            **_bucket_option(self.trial.options.get("bucket_cap_mb")),
+            **_bucket_option(self.trial.options.get("bucket_cap_mb"), self.trial.compile),
             **_without_buffers(),
         )
+        hook = HOOKS[self.trial.wire]
+        if hook is not None:
+            self.wrapped.register_comm_hook(None, hook)
 
-    def exchanged(self) -> tuple[int | None, int | None, int | None, str | None]:
-        """From the buckets that DDP's reducer holds and reduces once per backward pass, not from the request."""
+    @contextmanager
+    def observe_exchange(self) -> Iterator[None]:
+        calls = GroupCalls()
+        with calls:
+            yield
+        # DDP regroups in the next forward: these are still the buckets of this step.
+        buckets = [bucket.parameters() for bucket in self.wrapped.reducer._get_zeros_like_grad_buckets()]
+        self.exchanged = tally(calls.issued, list(self.model.named_parameters()), buckets)
+
+    def local_loss(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:
+        if self.compiler is None:
+            return super().local_loss(inputs, scales)
+        # torch.compile cuts its graphs at the bounds of DDP's buckets. With this the same graphs serve both.
+        with self.wrapped._inside_ddp_forward():
+            return super().local_loss(inputs, scales)
+
+    def buckets(self) -> int | None:
         sizes = self._bucket_sizes()
-        if sizes is None:
-            return None, None, None, None
-        bucket_bytes = [int(size) for size in sizes.split(",")]
-        dtypes = {parameter.grad.dtype for parameter in self.model.parameters()}
-        if len(dtypes) != 1:
-            return len(bucket_bytes), None, sum(bucket_bytes), None
-        (dtype,) = dtypes
-        return (
-            len(bucket_bytes),
-            sum(bucket_bytes) // dtype.itemsize,
-            sum(bucket_bytes),
-            str(dtype).removeprefix("torch."),
-        )
+        return None if sizes is None else len(sizes.split(","))
 
     def _bucket_sizes(self) -> str | None:
         """Bytes of each bucket, "1049328, 16684544", None before the first full step. DDP regroups after that step."""
@@ -139,11 +158,14 @@ def _listen(address: str, port: int) -> socket.socket:
         ) from error
 
 
-def _bucket_option(megabytes: object) -> dict[str, float]:
+def _bucket_option(megabytes: object, compiled: bool) -> dict[str, float]:
     if megabytes is None:
         return {}
     if isinstance(megabytes, bool) or not isinstance(megabytes, int | float) or megabytes <= 0:
         raise TrialError(f"bucket_cap_mb must be a number above 0, not {megabytes!r}")
+    # torch.compile cuts its first graph at DDP's default for the first bucket, and wants no other to be smaller.
+    if compiled and megabytes < 1:
+        raise TrialError(f"with `compile` bucket_cap_mb must be at least 1, not {megabytes!r}")
     return {"bucket_cap_mb": megabytes}
 
 

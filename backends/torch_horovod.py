@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import horovod
 import horovod.torch as hvd
+from horovod.torch import mpi_ops
 
 from backends._horovod import requested_knobs
 from backends._torch import TorchBackend
+from backends._torch_observation import Issued, tally
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
-from bench.protocols import Batch
+
+COMPRESSIONS = {"float32": hvd.Compression.none, "float16": hvd.Compression.fp16}
 
 
 class Backend(TorchBackend):
@@ -20,11 +25,8 @@ class Backend(TorchBackend):
     One rank alone registers no hooks: it is no baseline for the wrapper.
     """
 
+    wires = tuple(COMPRESSIONS)
     local_step = "Horovod's hooks and its synchronize are left out; its background thread keeps its cycle"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._issued: list[tuple[int, int, str]] | None = None
 
     # ---- the ranks ----------------------------------------------------------------------------------------------
 
@@ -49,48 +51,25 @@ class Backend(TorchBackend):
     def wrap(self) -> None:
         # Without the tied decoder, which named_parameters leaves out: every tensor is exchanged once.
         parameters = list(self.model.named_parameters())
-        self._issued = None
         hvd.broadcast_parameters(dict(parameters), root_rank=0)
-        self.optimizer = hvd.DistributedOptimizer(self.optimizer, named_parameters=parameters)
+        self.optimizer = hvd.DistributedOptimizer(
+            self.optimizer, named_parameters=parameters, compression=COMPRESSIONS[self.trial.wire]
+        )
 
-    def step(self, batch: Batch, exchange: bool) -> None:
-        if exchange and self._issued is None:
-            self._observe_step(batch)
-        else:
-            super().step(batch, exchange)
+    def await_exchange(self) -> None:
+        self.optimizer.synchronize()
 
-    def _observe_step(self, batch: Batch) -> None:
-        """The first full step, unmeasured: notes each all-reduce that the optimizer really issues."""
-        self._issued = []
-        issue, noted = self.optimizer._allreduce_grad_async, self._issued
+    def apply(self) -> None:
+        with self.optimizer.skip_synchronize():
+            super().apply()
 
-        def note(parameter: Any) -> Any:
-            gradient = parameter.grad
-            noted.append((gradient.numel(), gradient.nbytes, str(gradient.dtype).removeprefix("torch.")))
-            return issue(parameter)
-
-        self.optimizer._allreduce_grad_async = note
-        try:
-            super().step(batch, True)
-        finally:
-            del self.optimizer._allreduce_grad_async
-
-    def update(self, exchange: bool) -> None:
-        if exchange:
-            self.optimizer.step()
-        else:
-            with self.optimizer.skip_synchronize():
-                self.optimizer.step()
+    @contextmanager
+    def observe_exchange(self) -> Iterator[None]:
+        with _issued() as issued:
+            yield
+        self.exchanged = tally(issued, list(self.model.named_parameters()), [])
 
     # ---- facts --------------------------------------------------------------------------------------------------
-
-    def exchanged(self) -> tuple[int | None, int | None, int | None, str | None]:
-        """Buckets are None: Horovod's thread fuses tensors as they come, and tells nobody how."""
-        if not self._issued:
-            return None, None, None, None
-        dtypes = {dtype for _, _, dtype in self._issued}
-        elements, bytes_ = (sum(column) for column in list(zip(*self._issued, strict=True))[:2])
-        return None, elements, bytes_, ",".join(sorted(dtypes))
 
     def algorithm(self) -> tuple[str, str]:
         if self.world.size == 1:
@@ -108,9 +87,41 @@ class Backend(TorchBackend):
         return {
             "communication": "gloo" if hvd.gloo_enabled() else "mpi",
             "nccl_built": bool(hvd.nccl_built()),
-            "allreduces_issued": len(self._issued) if self._issued is not None else None,
+            "allreduces_issued": sum(tensor.count for tensor in self.exchanged) if True in self._seen else None,
             **requested_knobs(),
         }
+
+
+@contextmanager
+def _issued() -> Iterator[list[Issued]]:
+    """Within it, the list receives each tensor that is given to Horovod's core to be reduced or gathered."""
+    issued: list[Issued] = []
+    kept = mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async
+    reduce, reduce_group, gather = kept
+
+    def note_reduce(tensor: Any, output: Any, name: str | None, *rest: Any) -> Any:
+        issued.append(Issued.of(tensor, name))
+        return reduce(tensor, output, name, *rest)
+
+    def note_group(tensors: Any, outputs: Any, name: str | None, *rest: Any) -> Any:
+        issued.extend(Issued.of(tensor) for tensor in tensors)
+        return reduce_group(tensors, outputs, name, *rest)
+
+    def note_gather(tensor: Any, output: Any, name: str | None, *rest: Any) -> Any:
+        # A sparse gradient goes as NAME.indices and NAME.values.
+        if name is None or not name.endswith(".indices"):
+            issued.append(Issued.of(tensor, name and name.removesuffix(".values"), dense=False))
+        return gather(tensor, output, name, *rest)
+
+    mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async = (
+        note_reduce,
+        note_group,
+        note_gather,
+    )
+    try:
+        yield issued
+    finally:
+        mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async = kept
 
 
 _CONFORMS: type[Protocol] = Backend

@@ -52,6 +52,11 @@ def program(name: str) -> str | None:
     return str(beside) if beside.is_file() else shutil.which(name)
 
 
+def has_gpu() -> bool:
+    """Whether this host has an NVIDIA device, without importing a framework."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def why_not_installed(backend: str) -> str | None:
     """One clause, or None when everything the backend imports is installed here."""
     row = entry(backend)
@@ -102,8 +107,10 @@ def _why_no_such_setting(trial: Trial) -> str | None:
     ):
         if given not in allowed:
             return f"{trial.backend} cannot select {setting} {given}; it has {', '.join(allowed)}"
-    if trial.jit_compile and not row.jit_compile:
+    if trial.compile and not row.compile:
         return f"{trial.backend} runs eagerly and cannot compile the step"
+    if trial.compute == "tf32" and not has_gpu():
+        return "tf32 is a precision of NVIDIA GPUs, and there is none here"
     for option in trial.options:
         if option not in row.options:
             return f"{trial.backend} has no option {option!r}"

@@ -17,9 +17,10 @@ from bench import catalog, failure, gates, journal
 from bench.errors import TrialError, UserError
 from bench.launch.execute import Ended
 from bench.records import (
-    SCHEMA,
     Assignment,
     DataDigest,
+    Evaluation,
+    Exchange,
     Facts,
     GateOutcome,
     Line,
@@ -27,15 +28,21 @@ from bench.records import (
     RankInfo,
     Repeat,
     Result,
+    Settings,
     SetupTimes,
     StepLosses,
     Trial,
     TrialResult,
+    Verification,
+    Verified,
     Weights,
     Window,
 )
+from bench.sealed import Damaged, unseal
 
 Some = TypeVar("Some")
+
+VERIFICATION = "verification.json"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -56,37 +63,41 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def collect(folder: Path, assignment: Assignment, command: Sequence[str], started_utc: str, ended: Ended) -> Repeat:
     """Reads all ranks of one launch. Never raises for what a rank did: the reason becomes the Repeat's `error`."""
-    shared: dict[str, Any] = {
-        "trial_id": assignment.trial_id,
-        "repeat": assignment.repeat,
-        "started_utc": started_utc,
-        "wall_ns": ended.wall_ns,
-        "command": list(command),
-    }
+    shared = _shared(assignment, command, started_utc, ended.wall_ns)
     try:
         lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
         reason = failure.why(folder, lines, ended)
         if reason is None:
-            return _whole(assignment, lines, shared)
+            return _whole(folder, assignment, lines, shared)
     except TrialError as error:
         reason = str(error)
-    return Repeat(
-        **shared, error=reason, gates=[], losses=[], facts=[], setup=[], hosts=[], data_samples=None, data_digest=None
-    )
+    return _failed(shared, reason)
 
 
 def failed(assignment: Assignment, command: Sequence[str], started_utc: str, reason: str) -> Repeat:
     """The Repeat of a launch that could not even be started."""
-    return Repeat(
-        trial_id=assignment.trial_id, repeat=assignment.repeat, started_utc=started_utc, wall_ns=0,
-        command=list(command), error=reason, gates=[], losses=[], facts=[], setup=[], hosts=[],
-        data_samples=None, data_digest=None,
-    )  # fmt: skip
+    return _failed(_shared(assignment, command, started_utc, 0), reason)
 
 
-def _whole(assignment: Assignment, lines: list[list[Line]], shared: dict[str, Any]) -> Repeat:
-    reports = [_report(rank, of_rank) for rank, of_rank in enumerate(lines)]
-    _check_windows(assignment.trial, reports)
+def _shared(assignment: Assignment, command: Sequence[str], started_utc: str, wall_ns: int) -> dict[str, Any]:
+    return {
+        "trial_id": assignment.trial_id,
+        "repeat": assignment.repeat,
+        "started_utc": started_utc,
+        "wall_ns": wall_ns,
+        "command": list(command),
+    }
+
+
+def _failed(shared: dict[str, Any], reason: str) -> Repeat:
+    nothing: dict[str, Any] = {name: [] for name in ("gates", "losses", "facts", "setup", "hosts", "evaluations")}
+    return Repeat(**shared, **nothing, error=reason, data_samples=None, data_digest=None, journals=[])
+
+
+def _whole(folder: Path, assignment: Assignment, lines: list[list[Line]], shared: dict[str, Any]) -> Repeat:
+    reports = [report(rank, of_rank) for rank, of_rank in enumerate(lines)]
+    evaluations = [line for line in lines[0] if isinstance(line, Evaluation)]
+    _check_windows(assignment.trial, reports, ended_early=bool(evaluations) and evaluations[-1].reached)
     outcomes = gates.of_launch(assignment, reports)
     digest = sum(report.data.digest for report in reports) % 2**64
     return Repeat(
@@ -95,34 +106,41 @@ def _whole(assignment: Assignment, lines: list[list[Line]], shared: dict[str, An
         gates=outcomes,
         losses=gates.step_losses(reports),
         facts=[report.facts for report in reports],
-        setup=[_only(of_rank, SetupTimes) for of_rank in lines],
-        hosts=[_only(of_rank, RankInfo).host for of_rank in lines],
+        setup=[only(of_rank, SetupTimes) for of_rank in lines],
+        hosts=[only(of_rank, RankInfo).host for of_rank in lines],
         data_samples=sum(report.data.samples for report in reports),
         data_digest=f"{digest:016x}",
+        evaluations=evaluations,
+        journals=[journal.digest(folder, rank) or "" for rank in range(assignment.ranks)],
     )
 
 
-def _report(rank: int, lines: list[Line]) -> gates.RankReport:
+def report(rank: int, lines: list[Line]) -> gates.RankReport:
+    """What the gates look at. Raises TrialError where something is missing."""
     return gates.RankReport(
         rank=rank,
         windows=[line for line in lines if isinstance(line, Window)],
         losses=[line for line in lines if isinstance(line, StepLosses)],
-        data=_only(lines, DataDigest),
-        weights=_only(lines, Weights),
-        facts=_only(lines, Facts),
+        data=only(lines, DataDigest),
+        weights=only(lines, Weights),
+        facts=only(lines, Facts),
+        exchange=only(lines, Exchange),
+        settings=only(lines, Settings),
     )
 
 
-def _only(lines: list[Line], kind: type[Some]) -> Some:
+def only(lines: list[Line], kind: type[Some]) -> Some:
+    """The one record of this kind. Raises TrialError where there is none, or more."""
     found = [line for line in lines if isinstance(line, kind)]
     if len(found) != 1:
         raise TrialError(f"a rank wrote {len(found)} {kind.__name__} records, expected one")
     return found[0]
 
 
-def _check_windows(trial: Trial, reports: Sequence[gates.RankReport]) -> None:
-    """Every rank measured the same windows; a window that one rank lacks has no pace."""
-    expected = 1 + trial.timing.warmup_windows + trial.timing.windows
+def _check_windows(trial: Trial, reports: Sequence[gates.RankReport], ended_early: bool) -> None:
+    """Every rank measured the same windows, all of the plan unless its target was reached. Raises TrialError."""
+    planned = 1 + trial.timing.warmup_windows + trial.timing.windows
+    expected = len(reports[0].windows) if ended_early else planned
     for report in reports:
         if [window.index for window in report.windows] != list(range(expected)):
             raise TrialError(f"rank {report.rank} has {len(report.windows)} windows of {expected}")
@@ -139,20 +157,16 @@ def read_plan(run_folder: Path) -> Plan:
     if not path.is_file():
         raise UserError(f"{run_folder}: no plan.json; this is not a run folder")
     try:
-        schema = msgspec.json.decode(path.read_bytes(), type=dict).get("schema")
-        if schema != SCHEMA:
-            raise UserError(f"{path}: schema {schema}, this paceline reads {SCHEMA}; use the paceline that wrote it")
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+        return unseal(path.read_bytes(), Plan)
+    except Damaged as damage:
+        raise UserError(f"{path}: {damage}") from None
 
 
 def read_repeat(run_folder: Path, trial_id: str, repeat: int) -> Repeat | None:
-    """A finished launch, None where it has not been made (or was cut off before it was written)."""
-    path = run_folder / trial_id / str(repeat) / "repeat.json"
+    """A finished launch, None where it has not been made, was cut off before it was written, or is damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Repeat)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return unseal((run_folder / trial_id / str(repeat) / "repeat.json").read_bytes(), Repeat)
+    except (OSError, Damaged):
         return None
 
 
@@ -175,9 +189,18 @@ def assemble(run_folder: Path) -> Result:
         trials=trials,
         gates=outcomes,
         windows_sha256=hashlib.sha256(windows).hexdigest(),
+        verification=_known_before(run_folder),
     )
     write_atomically(run_folder / "result.json", msgspec.json.encode(result))
     return result
+
+
+def _known_before(run_folder: Path) -> list[Verified]:
+    """What bench.proofs had of the trials when the run began."""
+    try:
+        return unseal((run_folder / VERIFICATION).read_bytes(), Verification).trials
+    except (OSError, Damaged):
+        return []
 
 
 def _trial_result(run_folder: Path, plan: Plan, trial: Trial) -> TrialResult:
@@ -263,6 +286,9 @@ def _add_windows(columns: dict[str, list[Any]], run_folder: Path, repeat: Repeat
 def _windows(run_folder: Path, repeat: Repeat) -> list[list[Window]]:
     """Per rank. Raises TrialError when a rank's file is gone, damaged or short: its windows would lack the slowest."""
     folder = run_folder / repeat.trial_id / str(repeat.repeat)
+    for rank, expected in enumerate(repeat.journals):
+        if journal.digest(folder, rank) not in (expected, None):
+            raise TrialError(f"{folder / f'rank-{rank}.jsonl'} is not the file that the launch left")
     ranks = [
         [line for line in journal.read(folder, rank) if isinstance(line, Window)] for rank in range(len(repeat.facts))
     ]

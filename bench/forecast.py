@@ -5,10 +5,9 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-import msgspec
-
 from bench import catalog
 from bench.records import Plan, Repeat, Trial
+from bench.sealed import Damaged, unseal
 from bench.workload.models import model_config
 
 # Seconds before the first step, and GFLOP/s per thread: medians seen on two-core machines, right within a factor of 3.
@@ -50,7 +49,7 @@ def _step_s(trial: Trial) -> float:
 
 def _wall_s(path: Path) -> float | None:
     try:
-        repeat = msgspec.json.decode(path.read_bytes(), type=Repeat)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        repeat = unseal(path.read_bytes(), Repeat)
+    except (OSError, Damaged):
         return None
     return repeat.wall_ns / 1e9 if repeat.error is None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import traceback
 from pathlib import Path
@@ -46,7 +47,7 @@ class Journal:
     """Appends; every line is one write, so a reader sees whole lines but for the last of a killed rank."""
 
     def __init__(self, folder: Path, rank: int) -> None:
-        self._folder, self._rank = folder, rank
+        self.folder, self._rank = folder, rank
         self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.phase = "start"
 
@@ -66,7 +67,7 @@ class Journal:
 
     def fail(self, error: RankError) -> None:
         """Leaves the reason beside the journal, the first one only: what follows is a consequence."""
-        path = self._folder / f"rank-{self._rank}.error"
+        path = self.folder / f"rank-{self._rank}.error"
         if not path.exists():
             path.write_bytes(msgspec.json.encode(error))
 
@@ -105,6 +106,15 @@ def read(folder: Path, rank: int) -> list[Line]:
         if isinstance(first, RankInfo) and first.schema != SCHEMA:
             raise TrialError(f"{path.name} has schema {first.schema}, this paceline reads {SCHEMA}")
     return lines
+
+
+def digest(folder: Path, rank: int) -> str | None:
+    """SHA-256 of a rank's file, None where it is gone."""
+    try:
+        with (folder / f"rank-{rank}.jsonl").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def read_error(folder: Path, rank: int) -> RankError | None:

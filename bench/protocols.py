@@ -6,7 +6,7 @@ table in `backends/__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Facts, Trial
+from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
 
 Array = NDArray[Any]
 
@@ -59,13 +59,14 @@ class Batch:
     """One step's share of one rank.
 
     arrays: axes (microbatch, local replica, sample, ...), C-contiguous. Names and last axes:
-      both tasks    input_ids, token_type_ids, attention_mask   int32 (token)
+      all tasks     input_ids, token_type_ids, attention_mask   int32 (token)
       pretraining   masked_positions, masked_ids  int32 (prediction); masked_weights  float32 (prediction), 0 or 1;
                     next_sentence_labels  int32, no last axis
       ner           labels  int32 (token); label_weights  float32 (token), 1 on the first piece of a word, else 0
-    global_weights: per head ("mlm", "nsp" or "ner"), the weight sum of the whole step over all ranks, replicas and
-      microbatches. The loss is sum over heads of (sum of weighted losses / global weight); a backend whose
-      exchange averages over N replicas therefore scales its local loss by N.
+      classification  labels  int32, no last axis
+    global_weights: per head ("mlm" and "nsp", "ner", or "classification"), the weight sum of the whole step over all
+      ranks, replicas and microbatches. The loss is sum over heads of (sum of weighted losses / global weight); a
+      backend whose exchange averages over N replicas therefore scales its local loss by N.
     samples, tokens_real, tokens_padded: of this rank's share.
     """
 
@@ -96,6 +97,19 @@ class NamedTensor:
     name: str
     replica: int
     value: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What the model makes of one batch, without dropout. `classes`: per head the most likely one, int32, axes
+    (sample, prediction) for "mlm", (sample, token) for "ner", (sample) for the others. The rest as in Losses,
+    for the whole batch: axis (head).
+    """
+
+    heads: tuple[str, ...]
+    numerators: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    classes: Mapping[str, NDArray[np.int32]]
 
 
 class Backend(Protocol):
@@ -133,8 +147,18 @@ class Backend(Protocol):
         optimizer saw them in the last step."""
         ...
 
+    def planted(self, values: Sequence[float]) -> Iterator[NamedTensor]:
+        """One exchange, as a full step makes it, of gradients whose elements all are values[local replica]; no
+        update. Yields what the exchange returned, float32, per tensor and local replica."""
+        ...
+
+    def evaluate(self, batch: Batch) -> Predictions:
+        """Local replica 0 on the samples of a batch with one local replica: no dropout, no exchange, no trace.
+        The other ranks are not called."""
+        ...
+
     def snapshot(self) -> None:
-        """Remembers weights, optimizer state and random state."""
+        """Remembers weights, optimizer state, loss scale and random state."""
         ...
 
     def restore(self) -> None:
@@ -143,6 +167,14 @@ class Backend(Protocol):
 
     def facts(self) -> Facts:
         """Effective settings, read from the live objects after at least one step."""
+        ...
+
+    def exchanges(self) -> Sequence[ExchangedTensor]:
+        """What one full step exchanges, as issued, per tensor; empty before one, and where nothing is exchanged."""
+        ...
+
+    def tensor_settings(self) -> Sequence[TensorSettings]:
+        """Per trained tensor, from the live optimizer and model, after at least one step."""
         ...
 
     def stop(self) -> None:

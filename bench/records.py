@@ -4,96 +4,40 @@ Units are in the names: `_ns` nanoseconds, `_bytes` bytes, `_samples` samples. U
 measured zero. A change that an older reader would misread raises SCHEMA and is listed here:
 
 1  first version
+2  compute and wire precision, optimizers and evaluations; exchanges and settings per tensor; verification; network
+   bytes are those of the rank's own TCP connections
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
-SCHEMA = 1
+from bench.trial import METRICS as METRICS
+from bench.trial import Algorithm as Algorithm
+from bench.trial import Compute as Compute
+from bench.trial import Count as Count
+from bench.trial import LauncherName as LauncherName
+from bench.trial import LossScale as LossScale
+from bench.trial import Optimizer as Optimizer
+from bench.trial import Positive as Positive
+from bench.trial import Quality as Quality
+from bench.trial import Record as Record
+from bench.trial import Task as Task
+from bench.trial import Timing as Timing
+from bench.trial import Trial as Trial
+from bench.trial import Wire as Wire
+from bench.trial import Workload as Workload
+from bench.verified import GateOutcome as GateOutcome
+from bench.verified import PlantedTensor as PlantedTensor
+from bench.verified import Rehearsal as Rehearsal
+from bench.verified import Verified as Verified
+from bench.verified import Worst as Worst
 
-Task = Literal["pretraining", "ner"]
-Precision = Literal["float32", "float16", "bfloat16"]
-Algorithm = Literal["auto", "ring", "tree"]
-LauncherName = Literal["horovodrun", "torchrun", "mpirun", "local"]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, lt=1)]
+SCHEMA = 2
 
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of everything that is written to disk."""
-
-
-# ---- what is asked for -------------------------------------------------------------------------------------
-
-
-class Workload(Record, frozen=True, kw_only=True):
-    """The training problem, without a framework. `data` is "builtin" or a path, glob or Parquet file."""
-
-    task: Task = "pretraining"
-    model: str = "tiny"
-    data: str = "builtin"
-    vocabulary: str = "trained"
-    sequence_length: Annotated[int, Meta(ge=8, le=65_536)] = 128
-    batch_per_replica: Count = 8
-    dropout: Fraction = 0.0
-    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
-
-
-class Optimizer(Record, frozen=True, kw_only=True):
-    """Explicit for every backend, so that no framework's default decides; read back into `Facts.settings`.
-
-    `weight_decay` is decoupled and applies to every tensor except biases and LayerNorm weights.
-    """
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Positive = 1e-4
-    weight_decay: NotNegative = 0.01
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: Positive = 1e-6
-    momentum: Fraction = 0.0
-
-
-class Timing(Record, frozen=True, kw_only=True):
-    """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted."""
-
-    warmup_windows: Count = 3
-    windows: Count = 10
-    steps_per_window: Count = 5
-
-
-class Trial(Record, frozen=True, kw_only=True):
-    """One point of a study, all scalars. `options` are for one backend, allowed names are in the backend table."""
-
-    backend: str
-    replicas: Annotated[int, Meta(ge=1, le=16_384)] = 2
-    launcher: LauncherName = "horovodrun"
-    workload: Workload = Workload()
-    optimizer: Optimizer = Optimizer()
-    compute: Precision = "float32"
-    wire: Precision = "float32"
-    allreduce: Algorithm = "auto"
-    jit_compile: bool = False
-    threads_per_replica: Count = 1
-    timing: Timing = Timing()
-    options: dict[str, str | bool | int | float | list[float]] = {}
-
-    @property
-    def id(self) -> str:
-        """Backend, replicas and the first 8 hex digits of the SHA-256 of the content."""
-        content = msgspec.json.encode(self, order="sorted")
-        return f"{self.backend}-{self.replicas}-{hashlib.sha256(content).hexdigest()[:8]}"
-
-    @property
-    def global_batch(self) -> int:
-        return self.workload.batch_per_replica * self.replicas
+# ---- what is asked for: bench.trial, and -------------------------------------------------------------------------
 
 
 class Assignment(Record, frozen=True, kw_only=True):
@@ -101,7 +45,9 @@ class Assignment(Record, frozen=True, kw_only=True):
 
     data         folder of the prepared corpus (bench.workload.corpus)
     checkpoint   folder in Hugging Face layout: config.json, model.safetensors
+    validation   folder of the prepared validation corpus, None where the trial evaluates nothing
     lease        file whose modification time the parent keeps fresh; None: no parent to outlive
+    verify_steps  0: measure. Otherwise run the gates alone, over so many steps (bench.verification)
     """
 
     trial: Trial
@@ -111,6 +57,8 @@ class Assignment(Record, frozen=True, kw_only=True):
     local_replicas: int
     data: str
     checkpoint: str
+    validation: str | None = None
+    verify_steps: int = 0
     lease: str | None = None
     network_interface: str | None = None
     rendezvous_port: int = 0
@@ -130,8 +78,9 @@ class Phase(Record, frozen=True, kw_only=True, tag="phase"):
 class Window(Record, frozen=True, kw_only=True, tag="window"):
     """One window on one rank. `samples` and tokens are this rank's own; the other fields cover the window only.
 
-    `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time, network bytes
-    are those of the whole host (every interface), None where /proc does not tell.
+    `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time. Network bytes are
+    the payload of this rank's own TCP connections, loopback included; shared memory and RDMA are not in them. None
+    where the system does not tell.
     """
 
     index: int
@@ -191,7 +140,12 @@ class Facts(Record, frozen=True, kw_only=True, tag="facts"):
     """What the running backend says of itself; effective values are read back, never echoed from the request.
 
     parameter_elements   trained elements of one replica
+    compute_dtype        of the dense layers' products in the last step, as the tensors or the graph have it; "tf32"
+                         where float32 products use it
+    wire_dtype           of the tensors that were exchanged
     exchange_*           one step's all-reduce as issued by this rank; None: no exchange, or not observable
+    loss_scale           as the last step used it; None: none
+    skipped_steps        updates left out because a gradient was not finite; None: this precision skips none
     settings             optimizer, dropout, GELU, threads, ... read from the live objects
     """
 
@@ -207,6 +161,71 @@ class Facts(Record, frozen=True, kw_only=True, tag="facts"):
     threads: int | None
     versions: dict[str, str]
     settings: dict[str, str | bool | int | float | None]
+    loss_scale: float | None = None
+    skipped_steps: int | None = None
+
+
+class ExchangedTensor(Record, frozen=True, kw_only=True):
+    """One gradient, as it entered the exchange of one full step.
+
+    `count`: how often it did. `bytes` of one time, in `dtype`. `dense`: all-reduced whole, not gathered as
+    (indices, values).
+    """
+
+    name: str
+    count: int
+    elements: int
+    dtype: str
+    bytes: int
+    dense: bool
+
+
+class Exchange(Record, frozen=True, kw_only=True, tag="exchange"):
+    """Every tensor of one full step's exchange on this rank; empty where nothing is exchanged."""
+
+    tensors: list[ExchangedTensor]
+
+
+class TensorSettings(Record, frozen=True, kw_only=True):
+    """What acts on one tensor, read from the live optimizer and model. None: this optimizer or tensor has none.
+
+    learning_rate   as the last step used it
+    layer_norm_epsilon, activation ("tanh" or "erf", for the GELU): of the layer that the tensor belongs to, given for
+    the weight of a LayerNorm and of the dense layer before a GELU
+    """
+
+    name: str
+    learning_rate: float
+    weight_decay: float
+    beta_1: float | None = None
+    beta_2: float | None = None
+    epsilon: float | None = None
+    momentum: float | None = None
+    layer_norm_epsilon: float | None = None
+    activation: str | None = None
+
+
+class Settings(Record, frozen=True, kw_only=True, tag="settings"):
+    """Of every trained tensor of local replica 0."""
+
+    tensors: list[TensorSettings]
+
+
+class Evaluation(Record, frozen=True, kw_only=True, tag="evaluation"):
+    """The model on the validation data after `step` steps. `value` of the task's metric (METRICS), 0 to 1.
+
+    loss       sum over heads of mean weighted losses, as in training; None where not finite
+    train_ns   duration of all windows until here, the first step and warm-up included, evaluations excluded
+    reached    the study's target was reached: this was the last window
+    """
+
+    step: int
+    samples: int
+    loss: float | None
+    metric: str
+    value: float
+    train_ns: int
+    reached: bool
 
 
 class RankInfo(Record, frozen=True, kw_only=True, tag="rank"):
@@ -228,29 +247,30 @@ class SetupTimes(Record, frozen=True, kw_only=True, tag="setup"):
     first_step_ns: int
 
 
-Line = RankInfo | Phase | SetupTimes | Window | StepLosses | DataDigest | Weights | Facts
+Line = (
+    RankInfo
+    | Phase
+    | SetupTimes
+    | Window
+    | StepLosses
+    | DataDigest
+    | Weights
+    | Facts
+    | Exchange
+    | Settings
+    | Evaluation
+    | Rehearsal
+)
 
 
 # ---- what the parent writes: repeat.json, result.json -----------------------------------------------------------
 
 
-class GateOutcome(Record, frozen=True, kw_only=True):
-    """`sentence` names the evidence when it holds, and backend, rank, tensor, step, expected and received if not.
-
-    `holds` is None where the gate could not be applied (one rank only, say): shown, never counted as passed.
-    `trial_id` is given for gates between trials of a study; those of one launch stand in its Repeat.
-    """
-
-    gate: str
-    holds: bool | None
-    sentence: str
-    trial_id: str | None = None
-
-
 class Repeat(Record, frozen=True, kw_only=True):
     """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet.
 
-    `losses` per step over the whole global batch, None where not finite.
+    `losses` per step over the whole global batch, None where not finite. `evaluations` in order of step. `journals`:
+    SHA-256 of each rank's file, in order of rank; empty when the launch failed.
     """
 
     trial_id: str
@@ -266,6 +286,8 @@ class Repeat(Record, frozen=True, kw_only=True):
     hosts: list[str]
     data_samples: int | None
     data_digest: str | None
+    evaluations: list[Evaluation]
+    journals: list[str]
     schema: int = SCHEMA
 
 
@@ -299,6 +321,7 @@ class Plan(Record, frozen=True, kw_only=True):
     rejected: list[tuple[Trial, str]]
     order: list[tuple[str, int]]
     timeout_s: float
+    patience: float
     rendezvous_port: int
     notes: list[str]
     hosts: list[tuple[str, int]]
@@ -327,7 +350,10 @@ class Environment(Record, frozen=True, kw_only=True):
 
 
 class Result(Record, frozen=True, kw_only=True):
-    """`result.json`: with windows.parquet, all that reports read. `windows_sha256` covers that Parquet file."""
+    """`result.json`: with windows.parquet, all that reports read. `windows_sha256` covers that Parquet file.
+
+    `verification`: of those of its trials that `paceline verify` had proven, or refuted, before the run began.
+    """
 
     study: str
     study_yaml: str
@@ -338,4 +364,18 @@ class Result(Record, frozen=True, kw_only=True):
     trials: list[TrialResult]
     gates: list[GateOutcome]
     windows_sha256: str
+    verification: list[Verified] = msgspec.field(default_factory=list)
+    schema: int = SCHEMA
+
+
+# ---- what `paceline verify` leaves: verification.json --------------------------------------------------------------
+
+
+class Verification(Record, frozen=True, kw_only=True):
+    """`verification.json` of a verify folder, and in a run folder what was known when the run began."""
+
+    study: str
+    environment: Environment
+    trials: list[Verified]
+    rejected: list[tuple[Trial, str]]
     schema: int = SCHEMA

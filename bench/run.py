@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from bench import collect, environment, lease
+from bench import collect, environment, lease, proofs
 from bench.errors import TrialError, UserError
 from bench.launch import commands as launch
 from bench.launch.commands import Cluster
 from bench.launch.execute import execute
+from bench.launch.watch import Watch
 from bench.records import Assignment, Plan, Repeat, Result, Timing, Trial
+from bench.sealed import seal
 from bench.study import Study
 
 QUICK_TIMING = Timing(warmup_windows=1, windows=3, steps_per_window=3)
@@ -64,6 +69,7 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
         rejected=[(rejected.trial, rejected.reason) for rejected in study.rejected],
         order=order,
         timeout_s=study.header.timeout_s,
+        patience=study.header.patience,
         rendezvous_port=study.header.rendezvous_port,
         notes=study.notes,
         hosts=list(cluster.hosts),
@@ -82,15 +88,37 @@ def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Obs
     for trial in study.trials:
         prepare(trial, runs, observer)
     now = datetime.now(UTC)
-    folder = _new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
+    folder = new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
     collect.write_atomically(folder / "study.yaml", study.yaml.encode())
-    collect.write_atomically(folder / "plan.json", msgspec.json.encode(plan(study, quick, cluster, now)))
+    planned = plan(study, quick, cluster, now)
+    proofs.carry(planned, runs, folder)
+    collect.write_atomically(folder / "plan.json", seal(planned))
     return folder
 
 
 def proceed(folder: Path, observer: Observer) -> Result:
-    """Makes every launch of the plan that is not whole yet, where the plan says, then assembles the result."""
+    """Makes every launch of the plan that is not whole yet, where the plan says, then assembles the result.
+
+    Raises UserError when another paceline is at work in the same folder.
+    """
     planned = collect.read_plan(folder)
+    with _alone(folder):
+        _make_launches(folder, planned, observer)
+        return collect.assemble(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock; the system lets go of it however this process ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another paceline is running this study; wait for it, or end it first") from None
+        yield
+
+
+def _make_launches(folder: Path, planned: Plan, observer: Observer) -> None:
     cluster = Cluster(
         hosts=tuple(planned.hosts),
         network_interface=planned.network_interface,
@@ -107,9 +135,8 @@ def proceed(folder: Path, observer: Observer) -> Result:
         target = _fresh_folder(folder / trial_id / str(repeat))
         observer.launching(number, len(planned.order), trial, repeat, target)
         made = _launch(trial, repeat, target, planned, cluster, observer)
-        collect.write_atomically(target / "repeat.json", msgspec.json.encode(made))
+        collect.write_atomically(target / "repeat.json", seal(made))
         observer.launched(trial, made)
-    return collect.assemble(folder)
 
 
 def _failed_gate(repeat: Repeat) -> bool:
@@ -148,13 +175,14 @@ def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Clu
     to_start = launch.commands(trial, folder, sys.executable, cluster, os.environ)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        ended = execute(to_start, folder, ranks, planned.timeout_s, lease_file, observer.tick)
+        watch = Watch(folder, ranks, trial, planned.patience)
+        ended = execute(to_start, watch, planned.timeout_s, lease_file, observer.tick)
     except TrialError as error:
         return collect.failed(assignment, to_start[0].argv, started, str(error))
     return collect.collect(folder, assignment, to_start[0].argv, started, ended)
 
 
-def _new_folder(runs: Path, name: str) -> Path:
+def new_folder(runs: Path, name: str) -> Path:
     """A folder of that name, or with -2, -3, ... when two runs begin in the same second. Private to its owner."""
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = runs / f"{name}{suffix}"

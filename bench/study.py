@@ -16,13 +16,14 @@ from bench import catalog
 from bench.errors import UserError
 from bench.records import Count, LauncherName, Positive, Record, Trial, Workload
 from bench.strict import KeyPath, check_tree, check_value
-from bench.workload.models import SIZES, model_config
+from bench.trial_checks import check_trial, written_at
+from bench.workload.models import SIZES
 from bench.yaml_source import Source, suggestion
 from bench.yaml_source import load as load_yaml
 
 MOST_TRIALS = 1_000
 MOST_REPLICAS = 16_384
-SECTIONS = (("workload",), ("optimizer",), ("timing",))
+SECTIONS = (("workload",), ("optimizer",), ("loss_scale",), ("timing",), ("quality",))
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class Header(Record, frozen=True, kw_only=True):
     seed             of the order of launches
     bare             one run per framework on one device, without a wrapper, beside the others
     timeout_s        of one launch, start to end
+    patience         factor on how long a launch may stand still before it counts as hung (bench.launch.deadlines)
     rendezvous_port  where ranks meet that need a port; 0: any free one
     """
 
@@ -40,6 +42,7 @@ class Header(Record, frozen=True, kw_only=True):
     seed: int = 1
     bare: bool = True
     timeout_s: Positive = 1_800.0
+    patience: Positive = 1.0
     rendezvous_port: Annotated[int, Meta(ge=0, lt=65_536)] = 0
 
 
@@ -92,6 +95,7 @@ def load(
         points = [msgspec.structs.replace(point, replicas=slots) for point in points]
     if launcher is not None:
         points = [msgspec.structs.replace(point, launcher=launcher) for point in points]
+    _check_batches(source, points)
     runnable = [point.replicas for point in points if slots is None or point.replicas <= slots]
     fullest = max((room for _, room in hosts), default=MOST_REPLICAS)
     threads = max(1, _cores() // min(fullest, max(runnable, default=1)))
@@ -99,7 +103,7 @@ def load(
     trials: dict[str, Trial] = {}
     rejected: dict[str, Rejected] = {}
     for trial, reason in _resolved(points, header, path.parent, threads, slots, num_hosts):
-        _check_inputs(source, trial)
+        check_trial(source, trial)
         if reason is None:
             trials.setdefault(trial.id, trial)
         else:
@@ -114,20 +118,14 @@ def load(
     )
 
 
-def _check_inputs(source: Source, trial: Trial) -> None:
-    """The model is known, its positions suffice, the data files exist. Raises UserError with the study's line."""
-    try:
-        model_config(trial.workload)
-    except UserError as error:
-        key = "sequence_length" if str(error).startswith("workload.sequence_length") else "model"
-        raise source.error(("workload", key), str(error)) from None
-    if trial.workload.data != "builtin":
-        from bench.workload.corpus import data_files  # numpy: not needed for a built-in corpus
-
-        try:
-            data_files(trial.workload)
-        except (UserError, OSError, ValueError) as error:
-            raise source.error(("workload", "data"), str(error)) from None
+def _check_batches(source: Source, points: Sequence[StudyTrial]) -> None:
+    """Raises UserError for a batch that no number of replicas of the study can divide."""
+    reasons = [_why_indivisible(point) for point in points]
+    for point, reason in zip(points, reasons, strict=True):
+        whole = point.workload.global_batch
+        if reason is not None and (whole is None or None not in reasons):
+            key = "workload.accumulation" if whole is None else "workload.global_batch"
+            raise source.error(written_at(source, key), reason)
 
 
 def _notes(points: list[StudyTrial], trials: list[Trial], threads: int, num_hosts: int) -> list[str]:
@@ -226,19 +224,36 @@ def _resolved(
 
 
 def _why_not(point: StudyTrial, trial: Trial, slots: int | None, num_hosts: int) -> str | None:
-    whole = point.workload.global_batch
-    if whole is not None and whole % point.replicas:
-        return f"the global batch of {whole} does not divide among {point.replicas} replicas"
+    indivisible = _why_indivisible(point)
+    if indivisible is not None:
+        return indivisible
     if slots is not None and point.replicas > slots:
         return f"-np {slots} leaves no room for {point.replicas} replicas"
     return catalog.why_not_selectable(trial, num_hosts)
+
+
+def _why_indivisible(point: StudyTrial) -> str | None:
+    whole, batch, parts = point.workload.global_batch, point.workload.batch_per_replica, point.workload.accumulation
+    if whole is not None:
+        if whole % point.replicas:
+            return f"the global batch of {whole} does not divide among {point.replicas} replicas"
+        batch = whole // point.replicas
+    if batch % parts:
+        return f"a batch of {batch} per replica does not divide into workload.accumulation {parts} microbatches"
+    return None
 
 
 def _trial(point: StudyTrial, base: Path, threads: int) -> Trial:
     """Fills in what was left to the machine, and the batch per replica; paths are relative to the study's folder."""
     workload = {name: getattr(point.workload, name) for name in Workload.__struct_fields__}
     # a model that is no folder stays a word, so that a misspelt size is answered with the sizes
-    for name, words in (("data", ("builtin",)), ("vocabulary", ("trained",)), ("model", tuple(SIZES))):
+    words_of = {
+        "data": ("builtin",),
+        "validation": ("held_out",),
+        "vocabulary": ("trained",),
+        "model": tuple(SIZES),
+    }
+    for name, words in words_of.items():
         is_path = workload[name] not in words and (name != "model" or os.sep in workload[name])
         workload[name] = str((base / workload[name]).resolve()) if is_path else workload[name]
     if point.workload.global_batch is not None:

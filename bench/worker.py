@@ -6,28 +6,25 @@ measured is there; its output goes to log-N.txt; its failure to rank-N.error.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import math
 import os
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-import numpy as np
 
-from bench import catalog, lease
+from bench import catalog, evidence, lease, stacks, verification
 from bench.collectors import resources
 from bench.errors import TrialError
+from bench.evaluation import Evaluator
 from bench.journal import Journal, RankError
 from bench.launch.world import find_world
-from bench.protocols import Array, Backend, Batch, World
+from bench.protocols import Backend, Batch, World
 from bench.records import (
     Assignment,
     DataDigest,
@@ -35,15 +32,13 @@ from bench.records import (
     RankInfo,
     SetupTimes,
     StepLosses,
-    TensorDigest,
-    Weights,
+    Timing,
     Window,
 )
 from bench.termination import end_on_sigterm
 from bench.workload.batches import Batches
 
 Clock = Callable[[], int]
-PhaseName = Literal["start", "build", "warmup", "windows", "finish", "stop", "end"]
 STOP_DEADLINE_S = 10.0
 
 
@@ -52,6 +47,7 @@ def main(folder: Path) -> int:
     assignment = read_assignment(folder)
     world = find_world(assignment, folder, os.environ)
     _redirect_output(folder / f"log-{world.rank}.txt")
+    stacks.offer(folder, world.rank)
     if assignment.lease is not None:
         lease.watch(Path(assignment.lease))
     with Journal(folder, world.rank) as journal:
@@ -103,41 +99,58 @@ def run_rank(
 ) -> None:
     """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins.
 
+    Where the assignment says so, a rehearsal of the same steps takes the place of what is measured.
     `begun_ns` was read before the framework was imported: a person waits for that too.
     """
-    trial, timing = assignment.trial, assignment.trial.timing
     backend.start(world)
     started = clock()
     journal.write(Phase(name="build", at_ns=started))
     batches = Batches(
-        Path(assignment.data), trial.workload, world.rank * world.local_replicas, world.local_replicas, world.replicas
+        Path(assignment.data),
+        assignment.trial.workload,
+        world.rank * world.local_replicas,
+        world.local_replicas,
+        world.replicas,
     )
-    backend.build(trial, Path(assignment.checkpoint))
+    backend.build(assignment.trial, Path(assignment.checkpoint))
     built = clock()
     journal.write(Phase(name="warmup", at_ns=built))
-    measurement = Measurement(backend, batches, journal, clock)
-    first = measurement.window(steps=1, warmup=True)
-    journal.write(SetupTimes(start_ns=started - begun_ns, build_ns=built - started, first_step_ns=first.duration_ns))
-    for _ in range(timing.warmup_windows):
-        measurement.window(timing.steps_per_window, warmup=True)
-    journal.write(Phase(name="windows", at_ns=clock()))
-    for _ in range(timing.windows):
-        measurement.window(timing.steps_per_window, warmup=False)
-    journal.write(Phase(name="finish", at_ns=clock()))
-    journal.write(measurement.digest())
-    journal.write(backend.facts())
-    journal.write(Weights(tensors=list(digests(backend))))
+    if assignment.verify_steps:
+        verification.rehearse(backend, batches, world, assignment.verify_steps, journal)
+    else:
+        measurement = Measurement(backend, batches, journal, clock)
+        first_ns = measurement.window(steps=1, warmup=True).duration_ns
+        journal.write(SetupTimes(start_ns=started - begun_ns, build_ns=built - started, first_step_ns=first_ns))
+        _windows(measurement, Evaluator(backend, world, assignment, journal), assignment.trial.timing, journal, clock)
+        journal.write(Phase(name="finish", at_ns=clock()))
+        journal.write(measurement.digest())
+        evidence.leave(backend, journal)
     journal.write(Phase(name="stop", at_ns=clock()))
     backend.stop()
     journal.write(Phase(name="end", at_ns=clock()))
 
 
+def _windows(measurement: Measurement, evaluator: Evaluator, timing: Timing, journal: Journal, clock: Clock) -> None:
+    """Warm-up and measured windows, with an evaluation after a window where the study asks for it, until the last
+    one or the study's target."""
+    for index in range(timing.warmup_windows + timing.windows):
+        if index == timing.warmup_windows:
+            journal.write(Phase(name="windows", at_ns=clock()))
+        measurement.window(timing.steps_per_window, warmup=index < timing.warmup_windows)
+        if evaluator.after_window(index, measurement.steps, measurement.train_ns):
+            return
+
+
 class Measurement:
-    """The measured loop over one backend. Steps are numbered from 0 through all windows, warm-up included."""
+    """The measured loop over one backend. Steps are numbered from 0 through all windows, warm-up included.
+
+    steps, train_ns   how many have been made, and the duration of all windows
+    """
 
     def __init__(self, backend: Backend, batches: Batches, journal: Journal, clock: Clock) -> None:
         self._backend, self._batches, self._journal, self._clock = backend, batches, journal, clock
-        self._index = self._step = self._samples = self._digest = 0
+        self._index = self._samples = self._digest = 0
+        self.steps = self.train_ns = 0
 
     def window(self, steps: int, warmup: bool, exchange: bool = True) -> Window:
         """Measures `steps` steps; writes the window and its losses. All but the steps lies outside the clock."""
@@ -179,7 +192,7 @@ class Measurement:
         backend.barrier()
         before = resources.read()
         start_ns = clock()
-        for step in range(self._step, self._step + steps):
+        for step in range(self.steps, self.steps + steps):
             asked_ns = clock()
             batch = obtain(step)
             input_wait_ns += clock() - asked_ns
@@ -187,36 +200,16 @@ class Measurement:
             batches.append(batch)
         backend.fence()
         duration_ns = clock() - start_ns
-        self._step += steps
+        self.steps += steps
+        self.train_ns += duration_ns
         return batches, before, start_ns, duration_ns, input_wait_ns
 
     def _losses(self, batches: list[Batch]) -> StepLosses:
-        losses = self._backend.losses()
-        return StepLosses(
-            window=self._index,
-            heads=list(losses.heads),
-            numerators=[[_finite(value) for value in step] for step in losses.numerators.sum(axis=1).tolist()],
-            weights=losses.weights.sum(axis=1).tolist(),
-            global_weights=[[batch.global_weights[head] for head in losses.heads] for batch in batches],
-        )
+        return evidence.step_losses(self._index, self._backend.losses(), batches)
 
     def digest(self) -> DataDigest:
         """What the rank was fed in all windows so far."""
         return DataDigest(samples=self._samples, digest=self._digest)
-
-
-def digests(backend: Backend) -> Iterator[TensorDigest]:
-    """One fingerprint per weight tensor and local replica, as it is on the device now."""
-    for tensor in backend.tensors("weight"):
-        value: Array = np.ascontiguousarray(tensor.value)
-        content = hashlib.sha256(f"{value.dtype}{value.shape}".encode())
-        content.update(value.data)
-        norm = float(np.linalg.norm(value.astype(np.float64)))
-        yield TensorDigest(name=tensor.name, replica=tensor.replica, sha256=content.hexdigest(), norm=norm)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _difference(after: int | None, before: int | None) -> int | None:

@@ -11,11 +11,15 @@ from bench.records import Trial, TrialResult
 Scalar = str | bool | int | float | None
 Key = dict[str, Scalar]
 
-# Trials that agree in these did the same work on the same means, so their speeds may be set against each other.
-# Everything else (backend, launcher, wire, all-reduce, options) is what a study compares.
-EQUAL_WORK = ("workload.", "optimizer.", "replicas", "compute", "threads_per_replica")
+# Trials that agree in these trained the same model on the same data by the same rule, on the same means, and were
+# measured alike. Everything else (backend, launcher, all-reduce, accumulation, compile, options) is what a study
+# compares, once their losses are shown to be the same.
+EQUAL_WORK = ("workload.", "optimizer.", "replicas", "threads_per_replica", "timing.")
 # A bare run has one replica, and neither a wire nor an all-reduce.
-EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "jit_compile")
+EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "compile")
+# Neither changes what a step trains: data that is looked at beside it, and how each replica splits its batch.
+_NO_WORK = ("workload.validation", "workload.accumulation")
+_TASKS = {"pretraining": "pre-training", "ner": "named-entity recognition", "classification": "classification"}
 # Their values say by themselves what they are.
 _SELF_SPEAKING = ("allreduce", "launcher", "workload.task")
 
@@ -37,8 +41,18 @@ def settings(trial: Trial) -> Key:
 
 
 def key(trial: Trial, names: Sequence[str] = EQUAL_WORK) -> Key:
-    """The settings whose name starts with one of `names`."""
-    return {name: value for name, value in settings(trial).items() if name.startswith(tuple(names))}
+    """The settings whose name starts with one of `names`, without those that do not change the work."""
+    return {
+        name: value for name, value in settings(trial).items() if name.startswith(tuple(names)) and name not in _NO_WORK
+    }
+
+
+def arithmetic(trial: Trial) -> Key:
+    """What the work is computed in. Two trials that differ here differ in rounding, which must be shown to stay within
+    bounds before their speeds are set against each other."""
+    wire = ()
+    scale = ("loss_scale.",) if trial.compute == "float16" else ()
+    return key(trial, ("compute", *wire, *scale))
 
 
 def differing(one: Key, other: Key) -> list[str]:
@@ -47,11 +61,15 @@ def differing(one: Key, other: Key) -> list[str]:
     return [f"{name} ({one.get(name)} and {other.get(name)})" for name in names]
 
 
-def same_work(trials: Sequence[TrialResult]) -> list[list[TrialResult]]:
-    """Groups of trials with equal work, most replicas first, else in the order of the study."""
+def same_work(trials: Sequence[TrialResult], across: bool = False) -> list[list[TrialResult]]:
+    """Groups of trials with equal work, most replicas first, else in the order of the study.
+
+    `across`: whatever their arithmetic.
+    """
     groups: dict[str, list[TrialResult]] = {}
     for result in trials:
-        groups.setdefault(repr(sorted(key(result.trial).items())), []).append(result)
+        own = key(result.trial) | ({} if across else arithmetic(result.trial))
+        groups.setdefault(repr(sorted(own.items())), []).append(result)
     return sorted(groups.values(), key=lambda group: -group[0].trial.replicas)
 
 
@@ -99,14 +117,22 @@ def _said(name: str, value: Scalar) -> str:
     return str(value) if name in _SELF_SPEAKING else f"{name.rpartition('.')[2].replace('_', ' ')} {value}"
 
 
-def describe(trial: Trial, others: Sequence[Trial]) -> str:
-    """The work in words, with every setting of EQUAL_WORK in which the run's trials differ."""
-    task = {"pretraining": "pre-training", "ner": "named-entity recognition"}[trial.workload.task]
+def precision(trial: Trial) -> str:
+    """As asked, in words; one device has no wire."""
+    return f"{trial.compute} on a {trial.wire} wire" if trial.replicas > 1 else trial.compute
+
+
+def describe(trial: Trial, others: Sequence[Trial], across: bool = False) -> str:
+    """The work in words, with every setting in which it is not the work of the run's other trials.
+
+    `across`: of a group of several precisions, which the caller names.
+    """
     replicas = f"{trial.replicas} replica{'' if trial.replicas == 1 else 's'}"
-    words = [f"{task} of BERT-{trial.workload.model}", replicas, trial.compute]
-    said = ("workload.task", "workload.model", "replicas", "compute")
-    own = key(trial)
-    for name, value in own.items():
-        if name not in said and any(key(other).get(name) != value for other in others):
+    words = [f"{_TASKS[trial.workload.task]} of BERT-{trial.workload.model}", replicas]
+    words += [] if across else [precision(trial)]
+    said = ("workload.task", "workload.model", "replicas", "compute", "wire")
+    work = [key(each) | ({} if across else arithmetic(each)) for each in (trial, *others)]
+    for name, value in work[0].items():
+        if name not in said and any(name in other and other[name] != value for other in work):
             words.append(_said(name, value))
     return ", ".join(words)

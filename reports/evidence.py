@@ -67,9 +67,11 @@ def gate_lines(result: Result, labels: Mapping[str, str]) -> list[GateLine]:
     """Failed gates first, then those that could not be applied; equal outcomes are one line."""
     total = {trial.trial_id: len(trial.repeats) for trial in result.trials}
     merged: dict[tuple[str, bool | None, str], dict[str | None, list[int]]] = {}
-    for owner, repeat, gate in gates(result):
-        found = merged.setdefault((gate.gate, gate.holds, gate.sentence), {}).setdefault(owner, [])
-        found.extend([] if repeat is None else [repeat])
+    for one in gates(result):
+        if one.verification:
+            continue
+        found = merged.setdefault((one.gate.gate, one.gate.holds, one.gate.sentence), {}).setdefault(one.trial_id, [])
+        found.extend([] if one.repeat is None else [one.repeat])
     lines = []
     for (name, holds, sentence), owners in merged.items():
         said = [_where(labels, owner, repeats, total) for owner, repeats in owners.items()]
@@ -112,6 +114,8 @@ def _lines(facts: Facts, trial: TrialResult) -> Iterator[tuple[str, str]]:
     asked = trial.trial
     yield "compute precision", _against(asked.compute, facts.compute_dtype)
     yield "wire precision", _against(asked.wire, facts.wire_dtype)
+    yield "loss scale", _said(facts.loss_scale)
+    yield "steps left out because a gradient was not finite", _said(facts.skipped_steps)
     yield "all-reduce", _against(asked.allreduce, facts.algorithm)
     yield "evidence of the all-reduce", facts.algorithm_evidence
     yield "threads per rank", _said(facts.threads)

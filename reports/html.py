@@ -13,12 +13,14 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from bench.stats import Estimate
-from reports import chart, compare, evidence, export
+from reports import chart, columns, compare, curve, evidence, export
 from reports.load import LoadedRun
 from reports.measure import Measured
+from reports.quality import Quality, cautions
 from reports.table import Row, rows
 from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
-from reports.verdict import equality, verdicts
+from reports.verdict import equality, learners, not_compared, verdicts
+from reports.verification import proofs
 
 WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 LABEL_LETTERS = 60
@@ -38,7 +40,7 @@ class Line:
     """One row as the page shows it. `cells` are the exported numbers, `text` what stands in their place."""
 
     row: Row
-    cells: Mapping[str, export.Cell]
+    cells: Mapping[str, columns.Cell]
     text: Mapping[str, str]
     short: str
     color: int
@@ -76,12 +78,17 @@ def _context(run: LoadedRun) -> dict[str, Any]:
         "run": run,
         "result": run.result,
         "verdicts": verdicts(run.result, found),
+        "cautions": cautions(learners(found)),
+        "not_compared": not_compared(run.result, found),
         "equality": equality(run.result),
         "counts": _counts(found),
         "lines": _lines(found),
         "without": [row for row in found if row.measured is None],
         "notes": _notes(found),
         "chart": _charts(found),
+        "curves": [_curves(found, metric) for metric in curve.metrics(found)],
+        "evaluations": [(row, point) for row in found for point in columns.evaluations(row)],
+        "proofs": proofs(run.result, found, labels),
         "gates": evidence.gate_lines(run.result, labels),
         "environment": evidence.environment(run.result),
         "commands": evidence.commands(run.result, labels),
@@ -100,8 +107,8 @@ def _lines(found: Sequence[Row]) -> list[Line]:
     return [
         Line(
             row,
-            export.columns(row),
-            _texts(row, row.measured) if row.measured else {},
+            columns.columns(row),
+            _texts(row, row.measured) | _quality_texts(row.quality) if row.measured else {},
             one_line(row.label, LABEL_LETTERS),
             places[row.trial.backend],
             _bar(row.measured.samples_per_second, reach) if row.measured else None,
@@ -137,6 +144,24 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
     return texts
 
 
+def _quality_texts(found: Quality | None) -> dict[str, str]:
+    """The same for the table of quality; empty where nothing was evaluated."""
+    if found is None:
+        return {}
+    seconds = found.seconds_to_target
+    return {
+        "metric_value": number(found.value),
+        "validation_loss": number(found.loss),
+        "evaluated_steps": f"{found.steps:,.0f}",
+        "evaluated_samples": f"{found.samples:,.0f}",
+        "target": number(found.target, 3),
+        "seconds_to_target": number(seconds.point if seconds else None, 3),
+        "seconds_interval": interval(seconds, digits=3) or "",
+        "steps_to_target": DASH if found.steps_to_target is None else f"{found.steps_to_target:,.0f}",
+        "samples_to_target": DASH if found.samples_to_target is None else f"{found.samples_to_target:,.0f}",
+    }
+
+
 def _difference(value: float | None) -> str:
     return DASH if value is None else f"{value:.1e}" if value else "0"
 
@@ -169,6 +194,13 @@ def _charts(found: Sequence[Row]) -> dict[str, Markup] | None:
         return None
     return {
         name: Markup(chart.draw(found, width))  # serialised by ElementTree, which escapes
+        for name, width in (("wide", WIDE_INCHES), ("narrow", NARROW_INCHES))
+    }
+
+
+def _curves(found: Sequence[Row], metric: str) -> dict[str, Markup]:
+    return {
+        name: Markup(curve.draw(found, metric, width))
         for name, width in (("wide", WIDE_INCHES), ("narrow", NARROW_INCHES))
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 
 from bench import stats
-from bench.records import Repeat, TrialResult
+from bench.records import TrialResult
 from bench.stats import Estimate
 
 
@@ -24,7 +24,7 @@ class Measured:
     input_wait_share    of the ranks' window time, 0 to 1
     cpu_cores           process CPU time of all ranks per second of job time
     rss_bytes           the largest seen on any rank
-    *_bytes_per_step    every interface of each host once, summed over hosts
+    *_bytes_per_step    over the ranks' own TCP connections, all ranks together
     """
 
     launch_rates: tuple[float, ...]
@@ -92,8 +92,8 @@ def measure(result: TrialResult, windows: pandas.DataFrame) -> Measured:
         input_wait_share=int(windows["input_wait_ns"].sum()) / int(windows["duration_ns"].sum()),
         cpu_cores=int(windows["cpu_ns"].sum()) / int(durations.sum()),
         rss_bytes=None if windows["rss_bytes"].isna().any() else int(windows["rss_bytes"].max()),
-        received_bytes_per_step=_network(result.repeats, launches, "received_bytes", int(steps.sum())),
-        sent_bytes_per_step=_network(result.repeats, launches, "sent_bytes", int(steps.sum())),
+        received_bytes_per_step=_network(windows["received_bytes"], int(steps.sum())),
+        sent_bytes_per_step=_network(windows["sent_bytes"], int(steps.sum())),
     )
 
 
@@ -118,16 +118,6 @@ def _slowest_s(launches: Sequence[Sequence[int]]) -> float | None:
     return median(slowest) / 1e9 if slowest else None
 
 
-def _network(repeats: Sequence[Repeat], launches: Sequence[pandas.DataFrame], column: str, steps: int) -> float | None:
-    """Bytes per step. Ranks of one host read the same counters, so a host's window is its largest reading."""
-    total = 0
-    for repeat, launch in zip(repeats, launches, strict=True):
-        ranks = launch["rank"].nunique()
-        if launch[column].isna().any() or not repeat.hosts:
-            return None
-        if len(repeat.hosts) != ranks and len(set(repeat.hosts)) > 1:
-            return None  # which rank sat on which host is not known
-        hosts = repeat.hosts if len(repeat.hosts) == ranks else repeat.hosts[:1] * ranks
-        host = launch["rank"].map(dict(enumerate(hosts)))
-        total += int(launch.groupby([host.rename("host"), launch["index"]])[column].max().sum())
-    return total / steps
+def _network(of_ranks: pandas.Series[int], steps: int) -> float | None:
+    """Bytes per step of the job: every rank counts its own connections. None where any rank does not know."""
+    return None if of_ranks.isna().any() else int(of_ranks.sum()) / steps

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bench import stats
-from bench.records import GateOutcome, Result, Trial, TrialResult
+from bench.records import GateOutcome, Result, Trial, TrialResult, Verified
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
-from reports import compare, measure
+from reports import compare, measure, precision
 from reports.load import LoadedRun
 from reports.measure import Measured
+from reports.precision import Axis
+from reports.quality import Quality, quality, without_interval
 from reports.text import counted
 
 Status = Literal["ok", "failed", "not_selectable", "withheld"]
@@ -28,7 +30,11 @@ class Row:
     efficiency          R(N) / (N R(1)) against `baseline`, the bare run of the same framework and work
     baseline_note       what stands in the place of an efficiency
     loss_difference     largest relative difference of any step's loss, in any launch, from the first launch of
-                        `loss_reference`, the first trial in the run with equal work
+                        `loss_reference`, the first trial with equal work, one in float32 before others: what another
+                        precision does to the losses is in it
+    compute, wire       precision, as asked for and as it ran
+    quality             None where nothing was evaluated, or where status is not "ok"
+    verified            what `paceline verify` had found of this trial before the run; None: nothing
     """
 
     trial_id: str
@@ -46,6 +52,34 @@ class Row:
     baseline_note: str | None
     loss_difference: float | None
     loss_reference: str | None
+    compute: Axis
+    wire: Axis
+    quality: Quality | None
+    verified: Verified | None
+
+    @property
+    def mismatch(self) -> str | None:
+        """The axes on which something else ran than was asked for, in words."""
+        axes = (("compute", self.compute), ("wire", self.wire))
+        parts = [f"{name} {precision.said(axis)}" for name, axis in axes if axis.differs]
+        return "; ".join(parts) or None
+
+
+class Found(NamedTuple):
+    """A gate and where it was applied. `trial_id` None: between trials, and none of them is named. `repeat` None: not
+    in one launch."""
+
+    trial_id: str | None
+    repeat: int | None
+    verification: bool
+    gate: GateOutcome
+
+    @property
+    def where(self) -> str:
+        """ " in launch 2", say; empty where the sentence says it all."""
+        if self.verification:
+            return " in the verification"
+        return "" if self.repeat is None else f" in launch {self.repeat}"
 
 
 def rows(run: LoadedRun) -> list[Row]:
@@ -60,23 +94,24 @@ def rows(run: LoadedRun) -> list[Row]:
     ]
 
 
-def gates(result: Result) -> Iterator[tuple[str | None, int | None, GateOutcome]]:
-    """Every gate of the run as (trial id, repeat, gate): between trials the repeat is None, and maybe the trial."""
+def gates(result: Result) -> Iterator[Found]:
+    """Every gate: between trials, of each launch, and of the verification before the run."""
     for gate in result.gates:
-        yield gate.trial_id, None, gate
+        yield Found(gate.trial_id, None, False, gate)
     for trial in result.trials:
         for repeat in trial.repeats:
             for gate in repeat.gates:
-                yield trial.trial_id, repeat.repeat, gate
+                yield Found(trial.trial_id, repeat.repeat, False, gate)
+    for verified in result.verification:
+        for gate in verified.gates:
+            yield Found(verified.trial_id, None, True, gate)
 
 
 def withheld(result: Result, trial: TrialResult) -> str | None:
     """The failed gate that forbids this trial a speed, or None. A gate of the run that names no trial forbids all."""
-    for owner, repeat, gate in gates(result):
-        if gate.holds is not False or owner not in (None, trial.trial_id):
-            continue
-        where = "" if repeat is None else f" in launch {repeat}"
-        return f"gate {gate.gate} failed{where}: {gate.sentence}"
+    for found in gates(result):
+        if found.gate.holds is False and found.trial_id in (None, trial.trial_id):
+            return f"gate {found.gate.gate} failed{found.where}: {found.gate.sentence}"
     return None
 
 
@@ -104,7 +139,16 @@ def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
         baseline_note=None,
         loss_difference=None,
         loss_reference=None,
+        compute=precision.compute(trial),
+        wire=precision.wire(trial),
+        quality=_quality(result, trial) if measured else None,
+        verified=next((found for found in result.verification if found.trial_id == trial.trial_id), None),
     )
+
+
+def _quality(result: Result, trial: TrialResult) -> Quality | None:
+    found = quality(trial)
+    return without_interval(found) if result.quick else found
 
 
 def _status(result: Result, trial: TrialResult) -> tuple[Status, str | None]:
@@ -139,8 +183,9 @@ def _with_efficiency(row: Row, trial: TrialResult, result: Result, by_id: dict[s
 
 
 def _with_losses(row: Row, trial: TrialResult, result: Result) -> Row:
-    group = next(group for group in compare.same_work(result.trials) if trial in group)
-    reference = next((other for other in group if other.status == "ok" and other.repeats and _losses(other)), None)
+    group = next(group for group in compare.same_work(result.trials, across=True) if trial in group)
+    exact_first = sorted(group, key=lambda other: (other.trial.compute, other.trial.wire) != ("float32", "float32"))
+    reference = next((other for other in exact_first if other.status == "ok" and _losses(other)), None)
     if reference is None or not _losses(trial):
         return row
     first = _losses(reference)[0]

@@ -6,8 +6,12 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
+from reports.precision import said
+from reports.quality import Quality, cautions
 from reports.table import Row
 from reports.text import interval, number, one_line, percent
+from reports.verdict import learners
+from reports.verification import unverified
 
 WIDTH = 80
 _REASON = 400  # characters of a reason; the report has the whole
@@ -17,12 +21,18 @@ _BOLD, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
 def render(rows: Sequence[Row], color: bool) -> str:
-    """One line per trial, then why a trial shows no speed or no interval. Ends with a line end."""
+    """Two lines per trial, its speed and its precision, then why a trial shows no speed or no interval, and how it
+    learned. Ends with a line end."""
     lines = [_paint(_line(_HEADINGS), _BOLD, color)]
-    lines += [_paint(_line(_cells(row)), "" if row.measured else _RED, color) for row in rows]
+    for row in rows:
+        lines.append(_paint(_line(_cells(row)), "" if row.measured else _RED, color))
+        lines.append(_paint(_precision(row), _RED if row.mismatch else _DIM, color))
     reasons = [line for row in rows if row.reason for line in _wrap(_reason(row))]
+    learned = [line for row in rows if row.quality for line in _wrap(_quality(row.label, row.quality))]
+    learned += [line for caution in cautions(learners(rows)) for line in _wrap(caution)]
     notes = [line for note in _notes(rows) for line in _wrap(note)]
     lines += ["", *(_paint(line, _RED, color) for line in reasons)] if reasons else []
+    lines += ["", *learned] if learned else []
     lines += ["", *(_paint(line, _DIM, color) for line in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
@@ -43,11 +53,32 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
     )
 
 
+def _precision(row: Row) -> str:
+    """Marked with an exclamation mark where it is not what was asked for."""
+    mark = "!" if row.mismatch else " "
+    text = f"compute {said(row.compute)}; wire {said(row.wire)}"
+    return f"{mark} {_fit(text, WIDTH - 2, right=False)}".rstrip()
+
+
+def _quality(label: str, found: Quality) -> str:
+    loss = f", validation loss {number(found.loss)}" if found.loss is not None else ""
+    text = f"{label}: {found.metric} {number(found.value)}{loss} after {found.samples:,.0f} samples"
+    if found.target is None:
+        return text
+    seconds = found.seconds_to_target
+    if seconds is None:
+        return f"{text}; {number(found.target, 3)} {found.not_reached}"
+    around = interval(seconds, digits=3)
+    spread = f" (95 % interval {around})" if around else ""
+    return f"{text}; {number(found.target, 3)} reached in {number(seconds.point, 3)} s of training{spread}"
+
+
 def _notes(rows: Sequence[Row]) -> list[str]:
     """Each distinct remark once, with the trials that it concerns when not all."""
     concerned: dict[str, list[str]] = {}
     for row in rows:
-        remarks = (row.no_interval, row.baseline_note if row.mode != "bare" else None)
+        mismatch = f"another precision ran than was asked for: {row.mismatch}" if row.mismatch else None
+        remarks = (row.no_interval, row.baseline_note if row.mode != "bare" else None, mismatch)
         for remark in remarks:
             if remark:
                 concerned.setdefault(remark, []).append(row.label)
@@ -55,7 +86,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return [
         remark if len(labels) == shown else f"{one_line(', '.join(labels), 160)}: {remark}"
         for remark, labels in concerned.items()
-    ]
+    ] + ([one_line(unproven, 300)] if (unproven := unverified(rows)) else [])
 
 
 def _reason(row: Row) -> str:
@@ -64,7 +95,7 @@ def _reason(row: Row) -> str:
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=True)
+    return textwrap.wrap(one_line(text), WIDTH, subsequent_indent="  ", break_long_words=True)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -10,12 +10,16 @@ from bench import stats
 from bench.records import Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, PRACTICAL_DIFFERENCE, Estimate
 from reports import compare
+from reports.quality import Learner
 from reports.table import Row, gates
 from reports.text import counted, interval, number
 
 Outcome = Literal["shown", "not shown", "no verdict"]
-# All contenders but the one that the others are held against must pass this gate.
+# All contenders but the one that the others are held against must pass this gate; between precisions, one of each
+# precision but one must pass the other.
 SAME_LOSSES = "same losses"
+SAME_LOSSES_ACROSS = "same losses across precisions"
+_OTHER_PRECISION = " Not the same arithmetic: the losses are within the bound of the lower precision."
 _PRACTICAL = f"{PRACTICAL_DIFFERENCE * 100:.0f} %"
 
 
@@ -34,7 +38,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """About one group of trials with equal work. `pairs` are in order of speed."""
+    """About one group of trials with equal work. `pairs` are in order of speed. `across`: of several precisions."""
 
     work: str
     outcome: Outcome
@@ -42,6 +46,7 @@ class Verdict:
     fastest: str | None = None
     pairs: tuple[Pair, ...] = ()
     absent: tuple[str, ...] = ()
+    across: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Equality:
 
 def equality(result: Result) -> Equality:
     """All gates of the run in one sentence."""
-    outcomes = [gate.holds for _, _, gate in gates(result)]
+    outcomes = [found.gate.holds for found in gates(result)]
     passed, failed, open_ = outcomes.count(True), outcomes.count(False), outcomes.count(None)
     rest = f"; {open_} could not be applied" if open_ else ""
     if failed:
@@ -67,28 +72,69 @@ def equality(result: Result) -> Equality:
 
 
 def verdicts(result: Result, rows: Sequence[Row]) -> list[Verdict]:
-    """One per group of equal work, most replicas first; groups of a single trial only when there is nothing else."""
+    """One per group of equal work, most replicas first; groups of a single trial only when there is nothing else.
+
+    Then one per group of equal work in several precisions.
+    """
+    equal, mixed = _contests(result, rows)
+    return [_judge(result, group, rows) for group in equal] + [_judge(result, group, rows, True) for group in mixed]
+
+
+def alone(result: Result, rows: Sequence[Row]) -> list[Row]:
+    """Rows with a speed that no verdict speaks of: no other trial did the same work. Bare runs are only baselines."""
+    equal, mixed = _contests(result, rows)
+    judged = {row.trial_id for group in (*equal, *mixed) for row in group}
+    return [row for row in rows if row.measured and row.mode != "bare" and row.trial_id not in judged]
+
+
+def not_compared(result: Result, rows: Sequence[Row]) -> list[str]:
+    """A sentence about those rows, or none."""
+    labels = [row.label for row in alone(result, rows)]
+    return [f"Not compared, because no other trial did the same work: {', '.join(labels)}."] if labels else []
+
+
+def _contests(result: Result, rows: Sequence[Row]) -> tuple[list[list[Row]], list[list[Row]]]:
+    """Groups of equal work in one precision, and in several."""
     by_id = {row.trial_id: row for row in rows}
-    groups = [[by_id[trial.trial_id] for trial in group] for group in compare.same_work(result.trials)]
-    contests = [group for group in groups if len(group) > 1] or groups
-    return [_judge(result, group, rows) for group in contests]
+    equal, wide = (
+        [[by_id[trial.trial_id] for trial in group] for group in compare.same_work(result.trials, across)]
+        for across in (False, True)
+    )
+    mixed = [group for group in wide if len(_precisions(group)) > 1]
+    return [group for group in equal if len(group) > 1] or ([] if mixed else equal), mixed
 
 
-def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row]) -> Verdict:
-    work = compare.describe(group[0].trial, [row.trial for row in rows])
+def learners(rows: Sequence[Row]) -> list[Learner]:
+    """The rows that have both a speed and a quality."""
+    return [
+        Learner(row.label, row.trial, row.measured.launch_rates, row.quality)
+        for row in rows
+        if row.measured and row.quality
+    ]
+
+
+def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row], across: bool = False) -> Verdict:
+    work = compare.describe(group[0].trial, [row.trial for row in rows], across)
+    if across:
+        work = f"{work}, across precisions: {'; '.join(_precisions(group))}"
     absent = tuple(row.label for row in group if row.measured is None)
     ranked = _ranked(group)
-    if not ranked:
-        return Verdict(work, "no verdict", "Nothing to compare: no trial has a speed.", None, (), absent)
+    if len(ranked) < 2:
+        who = f"only {ranked[0].label}" if ranked else "no trial"
+        sentence = f"Nothing to compare: {who} has a speed."
+        return Verdict(work, "no verdict", sentence, ranked[0].label if ranked else None, (), absent, across)
     first = ranked[0]
-    if len(ranked) == 1:
-        return Verdict(work, "no verdict", f"Nothing to compare: only {first.label} has a speed.", None, (), absent)
-    pairs = tuple(_pair(first, other, result.quick) for other in ranked[1:])
-    refusal = _refusal(result, ranked)
+    pairs = tuple(_pair(first, other, _name(other, across), result.quick) for other in ranked[1:])
+    refusal = _refusal(result, ranked) or (_unbounded(result, ranked) if across else _unproven(result, ranked))
     if refusal:
-        return Verdict(work, "no verdict", refusal, first.label, pairs, absent)
+        return Verdict(work, "no verdict", refusal, first.label, pairs, absent, across)
     outcome: Outcome = "shown" if all(pair.shown for pair in pairs) else "not shown"
-    return Verdict(work, outcome, _sentence(first, pairs), first.label, pairs, absent)
+    sentence = _sentence(_name(first, across), pairs) + (_OTHER_PRECISION if across else "")
+    return Verdict(work, outcome, sentence, first.label, pairs, absent, across)
+
+
+def _precisions(group: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(compare.precision(row.trial) for row in group))
 
 
 def _ranked(group: Sequence[Row]) -> list[Row]:
@@ -96,7 +142,7 @@ def _ranked(group: Sequence[Row]) -> list[Row]:
     return [row for _, row in sorted(speeds, key=lambda pair: -pair[0])]
 
 
-def _pair(first: Row, other: Row, quick: bool) -> Pair:
+def _pair(first: Row, other: Row, name: str, quick: bool) -> Pair:
     if first.measured is None or other.measured is None:
         raise ValueError("only rows with a speed can be set against each other")
     found = stats.ratio(first.measured.launch_rates, other.measured.launch_rates)
@@ -104,8 +150,8 @@ def _pair(first: Row, other: Row, quick: bool) -> Pair:
         raise ValueError("a measured row has at least one launch")
     launches = (first.launches, other.launches)
     if quick:
-        return Pair(other.label, Estimate(found.point, None, None, found.launches), None, launches)
-    return Pair(other.label, found, stats.differs(found), launches)
+        return Pair(name, Estimate(found.point, None, None, found.launches), None, launches)
+    return Pair(name, found, stats.differs(found), launches)
 
 
 def _refusal(result: Result, ranked: Sequence[Row]) -> str | None:
@@ -116,21 +162,51 @@ def _refusal(result: Result, ranked: Sequence[Row]) -> str | None:
         return f"No verdict: {who}; at least {LAUNCHES_FOR_INTERVAL} are needed."
     if result.quick:
         return "No verdict: a quick run is too short to compare speeds."
-    proven = {gate.trial_id for gate in result.gates if gate.gate == SAME_LOSSES and gate.holds}
-    if len([row for row in ranked if row.trial_id in proven]) < len(ranked) - 1:
+    return None
+
+
+def _unproven(result: Result, ranked: Sequence[Row]) -> str | None:
+    if len(_passed(result, ranked, SAME_LOSSES)) < len(ranked) - 1:
         return "No verdict: no gate shows that the contenders did the same work."
     return None
 
 
-def _sentence(first: Row, pairs: Sequence[Pair]) -> str:
+def _unbounded(result: Result, ranked: Sequence[Row]) -> str | None:
+    """Within each precision the losses must be the same, and between the precisions within their bounds."""
+    found = _precisions(ranked)
+    if len(found) < 2:
+        return f"Nothing to compare across precisions: only {found[0]} has a speed."
+    for one in found:
+        own = [row for row in ranked if compare.precision(row.trial) == one]
+        if len(_passed(result, own, SAME_LOSSES)) < len(own) - 1:
+            return f"No verdict: no gate shows that the contenders in {one} did the same work."
+    bounded = {compare.precision(row.trial) for row in _passed(result, ranked, SAME_LOSSES_ACROSS)}
+    if len(bounded) < len(found) - 1:
+        unshown = [one for one in found if one not in bounded]
+        return f"No verdict: equality not shown; no gate bounds the losses of {_list(unshown)} against one another."
+    return None
+
+
+def _passed(result: Result, ranked: Sequence[Row], gate: str) -> list[Row]:
+    proven = {found.trial_id for found in result.gates if found.gate == gate and found.holds}
+    return [row for row in ranked if row.trial_id in proven]
+
+
+def _name(row: Row, across: bool) -> str:
+    """The label, with the precision that it does not already tell where several are compared."""
+    told = all(f"{axis} {getattr(row.trial, axis)}" in row.label for axis in ("compute", "wire"))
+    return f"{row.label} in {compare.precision(row.trial)}" if across and not told else row.label
+
+
+def _sentence(first: str, pairs: Sequence[Pair]) -> str:
     level, behind = [pair for pair in pairs if not pair.shown], [pair.other for pair in pairs if pair.shown]
     told = (level or pairs)[0]
     by = f"{number(told.ratio.point, 3)} times (95 % interval {interval(told.ratio, digits=3)})"
     if not level:
-        return f"{first.label} is fastest: {by} the samples per second of {told.other}, {_launches(told)}."
+        return f"{first} is fastest: {by} the samples per second of {told.other}, {_launches(told)}."
     slower = f" {_list(behind)} {'is' if len(behind) == 1 else 'are'} slower." if behind else ""
     return (
-        f"No difference shown between {_list([first.label, *(pair.other for pair in level)])}: {first.label} measured "
+        f"No difference shown between {_list([first, *(pair.other for pair in level)])}: {first} measured "
         f"{by} the samples per second of {told.other}, which does not clear 1 by {_PRACTICAL}.{slower}"
     )
 

@@ -54,7 +54,7 @@ def test_the_table_of_backends_loads_no_framework() -> None:
     assert not loaded_by("backends") & FRAMEWORKS
 
 
-@pytest.mark.skipif(not (ROOT / "bench/cli.py").exists(), reason="there is no command yet")
+@pytest.mark.skipif(not (ROOT / "bench/cli").exists(), reason="there is no command yet")
 def test_the_command_starts_without_the_slow_libraries() -> None:
     assert sorted(loaded_by("bench.cli") & set(SLOW)) == []
 

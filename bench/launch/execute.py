@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +13,10 @@ from typing import BinaryIO
 
 import psutil
 
-from bench import journal, lease
+from bench import lease
 from bench.errors import TrialError
 from bench.launch.commands import Command
-from bench.records import Phase, RankInfo
+from bench.launch.watch import Watch
 
 POLL_S = 0.1
 INSPECT_S = 1.0
@@ -36,25 +35,26 @@ class Ended:
 
 def execute(
     commands: Sequence[Command],
-    folder: Path,
-    ranks: int,
+    watch: Watch,
     timeout_s: float,
     lease_file: Path,
     tick: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Runs `commands` to their end in `folder`; their own output goes to launcher.txt there. Calls `tick` each second.
+    """Runs `commands` to their end in the folder that is watched; their own output goes to launcher.txt there.
+    Calls `tick` each second.
 
     Sleeps between looks, so that the parent takes no core from the ranks. Whatever happens (also KeyboardInterrupt),
     no process is left on this host; ranks on others end with their launcher or their lease. Raises TrialError when
     a command cannot be started.
     """
     started = time.perf_counter_ns()
+    folder = watch.folder
     processes: list[subprocess.Popen[bytes]] = []
     with (folder / "launcher.txt").open("wb") as log:
         try:
             for command in commands:
                 processes.append(_start(command, folder, log))
-            overdue = _watch(processes, folder, ranks, timeout_s, lease_file, tick)
+            overdue = _wait(processes, watch, timeout_s, lease_file, tick)
         finally:
             _end(processes, folder)
     failed = [process.returncode for process in processes if process.returncode]
@@ -76,15 +76,15 @@ def _start(command: Command, folder: Path, log: BinaryIO) -> subprocess.Popen[by
         raise TrialError(f"could not start {command.argv[0]}: {error.strerror}") from None
 
 
-def _watch(
+def _wait(
     processes: Sequence[subprocess.Popen[bytes]],
-    folder: Path,
-    ranks: int,
+    watch: Watch,
     timeout_s: float,
     lease_file: Path,
     tick: Callable[[], None],
 ) -> str | None:
-    """Returns when all have ended, or when they must be ended: the time is up (a sentence), or a rank has failed."""
+    """Returns when all have ended, or when they must be ended: a sentence when the time is up or all stand still,
+    None when a rank has failed."""
     began = inspected = renewed = time.monotonic()
     since: float | None = None
     lease.renew(lease_file)
@@ -100,38 +100,13 @@ def _watch(
             continue
         inspected = now
         tick()
-        since = (since or now) if _has_failed(folder, ranks) else None
+        since = (since or now) if watch.has_failed() else None
         if since is not None and now - since > GRACE_S:
             return None
+        hung = watch.hung() if since is None else None
+        if hung is not None:
+            return hung
     return None
-
-
-def _has_failed(folder: Path, ranks: int) -> bool:
-    """True when a rank said that it failed, or its process is gone from this host without a last word."""
-    for rank in range(ranks):
-        if (folder / f"rank-{rank}.error").exists():
-            return True
-        pid = _rank_pid(folder, rank)
-        if pid is not None and not psutil.pid_exists(pid) and not _has_ended(folder, rank):
-            return True
-    return False
-
-
-def _rank_pid(folder: Path, rank: int) -> int | None:
-    """Process id of a rank on this host, None where it has not started or runs elsewhere."""
-    try:
-        with (folder / f"rank-{rank}.jsonl").open("rb") as lines:
-            info = journal.decode_line(lines.readline())
-    except (OSError, TrialError):
-        return None
-    return info.pid if isinstance(info, RankInfo) and info.host == socket.gethostname() else None
-
-
-def _has_ended(folder: Path, rank: int) -> bool:
-    with suppress(TrialError):
-        lines = journal.read(folder, rank)
-        return bool(lines) and isinstance(lines[-1], Phase) and lines[-1].name == "end"
-    return False
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.workload.conll import Sentence
+from bench.workload.examples import Example
 from bench.workload.text import Source
 from bench.workload.vocabulary import Vocabulary
 
@@ -71,7 +72,7 @@ def ner_arrays(
     """
     room = sequence_length - SENTENCE_SPECIAL
     index = {label: number for number, label in enumerate(labels)}
-    pieces = vocabulary.encode_words([word for sentence in sentences for word in sentence.words])
+    pieces = vocabulary.encode_each([word for sentence in sentences for word in sentence.words])
     tokens: list[int] = []
     marks: list[int] = []
     offsets, words = [0], []
@@ -90,6 +91,20 @@ def ner_arrays(
         "labels": np.array(marks, np.int32),
         "offsets": np.array(offsets, np.int64),
         "words": np.array(words, np.int64),
+    }
+
+
+def classification_arrays(
+    examples: list[Example], labels: tuple[str, ...], vocabulary: Vocabulary, sequence_length: int
+) -> Arrays:
+    """`tokens` (piece), `offsets` (sample + 1), `labels` (sample). A text that does not fit is cut at its end."""
+    room = sequence_length - SENTENCE_SPECIAL
+    index = {label: number for number, label in enumerate(labels)}
+    pieces = [text[:room] for text in vocabulary.encode_each([example.text for example in examples])]
+    return {
+        "tokens": _compact(np.array([piece for text in pieces for piece in text], np.int32), vocabulary),
+        "offsets": np.cumsum([0, *map(len, pieces)], dtype=np.int64),
+        "labels": np.array([index[example.label] for example in examples], np.int32),
     }
 
 

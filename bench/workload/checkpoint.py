@@ -22,11 +22,18 @@ from bench.workload.staging import file_digest, publish
 
 CODE_VERSION = 1
 
+# In transformers.
+ARCHITECTURES: dict[Task, str] = {
+    "pretraining": "BertForPreTraining",
+    "ner": "BertForTokenClassification",
+    "classification": "BertForSequenceClassification",
+}
+
 Shapes = dict[str, tuple[int, ...]]
 
 
 def tensor_shapes(config: ModelConfig, task: Task, num_labels: int) -> Shapes:
-    """Names and shapes of transformers' BertForPreTraining or BertForTokenClassification, in checkpoint order.
+    """Names and shapes of the tensors of the task's ARCHITECTURES, in checkpoint order.
 
     Dense weights are (out, in). The masked-LM decoder is tied to the word embeddings and therefore not listed.
     """
@@ -41,9 +48,11 @@ def tensor_shapes(config: ModelConfig, task: Task, num_labels: int) -> Shapes:
         shapes |= _layer(f"bert.encoder.layer.{layer}", hidden, config.intermediate_size)
     if task == "ner":
         return shapes | _dense("classifier", num_labels, hidden)
+    shapes |= _dense("bert.pooler.dense", hidden, hidden)
+    if task == "classification":
+        return shapes | _dense("classifier", num_labels, hidden)
     return (
         shapes
-        | _dense("bert.pooler.dense", hidden, hidden)
         | {"cls.predictions.bias": (config.vocab_size,)}
         | _dense("cls.predictions.transform.dense", hidden, hidden)
         | _layer_norm("cls.predictions.transform", hidden)
@@ -85,7 +94,7 @@ def initial_tensor(name: str, shape: tuple[int, ...], seed: int, scale: float) -
 
 
 def prepare(workload: Workload, labels: tuple[str, ...], cache: Path) -> Path:
-    """The folder of the initial checkpoint, written unless it is there. `labels` in index order, for NER only.
+    """The folder of the initial checkpoint, written unless it is there. `labels` in index order, none for pre-training.
 
     The word embeddings have model rows, however few the vocabulary uses. Raises UserError.
     """
@@ -108,8 +117,8 @@ def prepare(workload: Workload, labels: tuple[str, ...], cache: Path) -> Path:
         save_file(tensors, staged / "model.safetensors", metadata={"format": "pt"})
         (staged / "config.json").write_bytes(msgspec.json.format(written, indent=2))
 
-    if workload.task == "ner" and not labels:
-        raise UserError("a NER checkpoint needs at least one label, and the data has none")
+    if workload.task != "pretraining" and not labels:
+        raise UserError(f"a checkpoint for {workload.task} needs at least one label, and the data has none")
     return publish(folder, fill)
 
 
@@ -119,9 +128,8 @@ def _hugging_face_config(config: ModelConfig, workload: Workload, labels: tuple[
     `pad_token_id` is null: with a number, PyTorch drops the gradient of that embedding row and Keras does not;
     no padded token reaches a loss, so nothing else depends on it.
     """
-    pretraining = workload.task == "pretraining"
     written: dict[str, Any] = {
-        "architectures": ["BertForPreTraining" if pretraining else "BertForTokenClassification"],
+        "architectures": [ARCHITECTURES[workload.task]],
         "model_type": "bert",
         **msgspec.to_builtins(config),
         "attention_probs_dropout_prob": workload.dropout,
@@ -131,7 +139,9 @@ def _hugging_face_config(config: ModelConfig, workload: Workload, labels: tuple[
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
-    if not pretraining:
+    if workload.task == "classification":
+        written["problem_type"] = "single_label_classification"
+    if labels:
         written["id2label"] = {str(index): label for index, label in enumerate(labels)}
         written["label2id"] = {label: index for index, label in enumerate(labels)}
     return written

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError
+from bench.workload.labels import LabelSet
 from bench.workload.text import read_text
 
 TAG = re.compile(r"O|[BI]-\S+")
@@ -20,11 +21,12 @@ class Sentence(NamedTuple):
     tags: tuple[str, ...]
 
 
-def read_conll(path: Path) -> list[Sentence]:
+def read_conll(path: Path, allowed: LabelSet | None = None) -> list[Sentence]:
     """Sentences of a file with the word in the first column and the tag in the last, blank lines between sentences.
 
     Columns are separated by tabs where a line has one, else by spaces. A `# ...` line without a tag is a comment.
-    An entity may begin with I- (IOB1). Raises UserError naming file and line.
+    An entity may begin with I- (IOB1). `allowed` are the tags that may occur; None: any. Raises UserError naming
+    file and line.
     """
     sentences: list[Sentence] = []
     words: list[str] = []
@@ -33,6 +35,8 @@ def read_conll(path: Path) -> list[Sentence]:
         if line.strip(" \t"):
             word, tag = _columns(path, number, line)
             if tag is not None:
+                if allowed is not None:
+                    allowed.check(f"{path}:{number}", tag)
                 words.append(word)
                 tags.append(tag)
         elif words:

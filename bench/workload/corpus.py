@@ -7,18 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from bench.errors import UserError
 from bench.records import Record, Task, Workload
-from bench.workload.arrays import Arrays, ner_arrays, pretraining_arrays
-from bench.workload.conll import labels_of, read_conll
-from bench.workload.generated import generate_sentences, generator_digest
-from bench.workload.models import model_config
+from bench.workload.content import Content, read_content
+from bench.workload.generated import generator_digest
+from bench.workload.inputs import HELD_OUT, Input, training_input, validation_input
+from bench.workload.labels import LabelSet
+from bench.workload.models import model_config, model_labels
+from bench.workload.reviews import reviews_digest
 from bench.workload.staging import file_digest, publish
-from bench.workload.text import builtin_sources, input_files, read_source
+from bench.workload.text import builtin_sources
 from bench.workload.vocabulary import (
     Vocabulary,
     read_vocabulary,
@@ -27,9 +29,9 @@ from bench.workload.vocabulary import (
     vocabulary_file,
 )
 
-CODE_VERSION = 1
-BUILTIN = "builtin"
+CODE_VERSION = 2
 TRAINED = "trained"
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,69 +61,71 @@ def read_meta(folder: Path) -> Meta:
     return msgspec.json.decode((folder / "meta.json").read_bytes(), type=Meta)
 
 
-def prepare(workload: Workload, cache: Path, report: Callable[[str], None]) -> Corpus:
-    """The prepared corpus, read, tokenised and written unless the cache has it. Raises UserError.
+def prepare(workload: Workload, cache: Path, report: Report) -> Corpus:
+    """The prepared training corpus, read, tokenised and written unless the cache has it. Raises UserError.
 
     `report` gets one sentence when there is work to do. The folder is named by the content of all inputs.
     """
     model_size = model_config(workload).vocab_size
-    files = [] if workload.data == BUILTIN else data_files(workload)
     given = None if workload.vocabulary == TRAINED else vocabulary_file(workload.vocabulary)
-    key = msgspec.json.encode(
-        [
-            [CODE_VERSION, metadata.version("tokenizers")],
-            [[file.suffix, file_digest(file)] for file in files] or _builtin_digest(workload.task),
-            TRAINED if given is None else vocabulary_digest(given),
-            [workload.task, workload.sequence_length, model_size],
-        ]
-    )
-    folder = cache / "data" / hashlib.sha256(key).hexdigest()[:32]
-    if not folder.is_dir():
+    files, allowed = training_input(workload), model_labels(workload)
+    key = [
+        [CODE_VERSION, metadata.version("tokenizers")],
+        _content_digests(workload, files),
+        TRAINED if given is None else vocabulary_digest(given),
+        [workload.task, workload.sequence_length, model_size],
+        None if allowed is None else allowed.labels,
+    ]
+
+    def fill(staged: Path) -> None:
         report(f"preparing the {workload.task} data from {workload.data} (once)")
-        publish(folder, lambda staged: _fill(staged, workload, files, given, model_size))
+        content = read_content(workload, files, allowed)
+        vocabulary = (
+            train_vocabulary(content.texts, model_size) if given is None else read_vocabulary(given, model_size)
+        )
+        _write(staged, content, workload, vocabulary)
+
+    return _published(cache, key, fill)
+
+
+def prepare_validation(workload: Workload, cache: Path, report: Report) -> Corpus:
+    """The same for the validation data, in the vocabulary and the label set of the training corpus."""
+    training = prepare(workload, cache, report)
+    files = validation_input(workload)
+    key = [training.folder.name, _content_digests(workload, files)]
+
+    def fill(staged: Path) -> None:
+        source = workload.data if workload.validation == HELD_OUT else workload.validation
+        report(f"preparing the {workload.task} validation data from {source} (once)")
+        allowed = LabelSet("the labels of the training data", training.labels) if training.labels else None
+        vocabulary = read_vocabulary(training.folder / "tokenizer.json", model_config(workload).vocab_size)
+        _write(staged, read_content(workload, files, allowed), workload, vocabulary)
+
+    return _published(cache, key, fill)
+
+
+def _published(cache: Path, key: list[Any], fill: Callable[[Path], None]) -> Corpus:
+    name = hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]
+    folder = publish(cache / "data" / name, fill)
     meta = read_meta(folder)
     return Corpus(folder, meta.labels, meta.digest)
 
 
-def data_files(workload: Workload) -> list[Path]:
-    """The input files. Raises UserError; NER takes exactly one."""
-    if workload.task == "pretraining":
-        return input_files(workload.data, (".txt",))
-    files = input_files(workload.data, (".conll",))
-    train = [file for file in files if file.stem == "train"]
-    chosen = train if len(train) == 1 else files
-    if len(chosen) > 1:
-        names = ", ".join(file.name for file in files)
-        raise UserError(f"workload.data is {workload.data!r}: NER takes one CoNLL file, given are {names}")
-    return chosen
+def _content_digests(workload: Workload, given: Input) -> list[Any]:
+    """All that the read content depends on. The place of a file is not part of it."""
+    if given.files:
+        return [given.portion, [[file.suffix, file_digest(file)] for file in given.files]]
+    digests = {"ner": generator_digest, "classification": reviews_digest, "pretraining": _text_digest}
+    return [given.portion, digests[workload.task]()]
 
 
-def _builtin_digest(task: Task) -> str:
-    if task == "ner":
-        return generator_digest()
+def _text_digest() -> str:
     documents = builtin_sources()[0].documents
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
 
 
-def _fill(staged: Path, workload: Workload, files: list[Path], given: Path | None, model_size: int) -> None:
-    if workload.task == "ner":
-        sentences = [s for file in files for s in read_conll(file)] or generate_sentences("train")
-        vocabulary = _vocabulary(given, [" ".join(sentence.words) for sentence in sentences], model_size)
-        labels = labels_of(sentences)
-        arrays = ner_arrays(sentences, labels, vocabulary, workload.sequence_length)
-    else:
-        sources = [read_source(file) for file in files] or builtin_sources()
-        vocabulary = _vocabulary(given, [text for source in sources for text in source.documents], model_size)
-        labels = ()
-        arrays = pretraining_arrays(sources, vocabulary, workload.sequence_length)
-    _write(staged, {**arrays, "replacements": vocabulary.replacements()}, workload, labels, vocabulary)
-
-
-def _vocabulary(given: Path | None, texts: list[str], model_size: int) -> Vocabulary:
-    return train_vocabulary(texts, model_size) if given is None else read_vocabulary(given, model_size)
-
-
-def _write(staged: Path, arrays: Arrays, workload: Workload, labels: tuple[str, ...], vocabulary: Vocabulary) -> None:
+def _write(staged: Path, content: Content, workload: Workload, vocabulary: Vocabulary) -> None:
+    arrays = {**content.arrays(vocabulary), "replacements": vocabulary.replacements()}
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         np.save(staged / f"{name}.npy", array)
@@ -130,7 +134,7 @@ def _write(staged: Path, arrays: Arrays, workload: Workload, labels: tuple[str, 
     (staged / "tokenizer.json").write_text(vocabulary.tokenizer.to_str(), encoding="utf-8")
     meta = Meta(
         task=workload.task,
-        labels=labels,
+        labels=content.labels,
         special=vocabulary.special,
         vocabulary_size=vocabulary.size,
         sequence_length=workload.sequence_length,

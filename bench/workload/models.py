@@ -11,6 +11,7 @@ import msgspec
 
 from bench.errors import UserError
 from bench.records import Record, Workload
+from bench.workload.labels import LabelSet
 
 ACTIVATION = "gelu_pytorch_tanh"
 LAYER_NORM_EPSILON = 1e-12
@@ -76,6 +77,27 @@ def model_config(workload: Workload) -> ModelConfig:
     return config
 
 
+def model_labels(workload: Workload) -> LabelSet | None:
+    """What the classes of a local folder's model are called, in order; None where it does not say. Raises UserError.
+
+    The names LABEL_0, LABEL_1, ... say nothing.
+    """
+    if workload.model in SIZES or workload.task == "pretraining":
+        return None
+    path = model_folder(workload) / "config.json"
+    given = _read_json(path).get("id2label")
+    if not given:
+        return None
+    try:
+        names = {int(index): str(name) for index, name in given.items()}
+        labels = tuple(names[index] for index in range(len(names)))
+    except (AttributeError, KeyError, ValueError):
+        raise UserError(f"{path}: id2label must map the numbers from 0 to one label each") from None
+    if labels == tuple(f"LABEL_{index}" for index in range(len(labels))):
+        return None
+    return LabelSet(f"the labels of the model {workload.model} (id2label in its config.json)", labels)
+
+
 def model_folder(workload: Workload) -> Path:
     """The local Hugging Face folder that `workload.model` names. Raises UserError when there is none."""
     folder = Path(workload.model).expanduser()
@@ -94,13 +116,9 @@ def model_folder(workload: Workload) -> Path:
 def _folder_config(folder: Path) -> ModelConfig:
     """Reads config.json; every GELU becomes the tanh form, which all backends have."""
     path = folder / "config.json"
-    try:
-        given = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}") from None
-    if not isinstance(given, dict) or given.get("model_type", "bert") != "bert":
-        found = given.get("model_type") if isinstance(given, dict) else type(given).__name__
-        raise UserError(f"{path} has model_type {found!r}; only 'bert' is supported")
+    given = _read_json(path)
+    if given.get("model_type", "bert") != "bert":
+        raise UserError(f"{path} has model_type {given['model_type']!r}; only 'bert' is supported")
     known = {name: given[name] for name in ModelConfig.__struct_fields__ if name in given}
     try:
         config = msgspec.convert({**known, "hidden_act": ACTIVATION}, ModelConfig)
@@ -108,6 +126,16 @@ def _folder_config(folder: Path) -> ModelConfig:
         raise UserError(f"{path} does not describe a BERT: {error}") from None
     _refuse_other_functions(path, given, config)
     return config
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{path} holds a {type(given).__name__}; expected the settings of a model")
+    return given
 
 
 def _refuse_other_functions(path: Path, given: dict[str, Any], config: ModelConfig) -> None:

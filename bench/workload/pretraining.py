@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.protocols import Array
 from bench.workload.arrays import PAIR_SPECIAL
-from bench.workload.counter import Words, below, draw, draw_rows
+from bench.workload.counter import Words, below, draw, draw_rows, sample_keys
 
 Ints = NDArray[np.int64]
 
@@ -21,6 +21,8 @@ MASKED_PERCENT = 15
 SHORT_PERCENT = 10
 RANDOM_NEXT_PERCENT = 50
 TOKEN_MASKED, TOKEN_REPLACED = 80, 10
+
+FIXED_SEED = 2019
 
 _POSITION_BITS = np.uint64(0xFFFF)
 _NO_POSITION = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -63,6 +65,7 @@ class PretrainingSampler:
         self._special = special
         self._length = sequence_length
         self._predictions = max_predictions(sequence_length)
+        self.distinct: int | None = None
 
     def sample(self, keys: Words, own: slice) -> tuple[dict[str, Array], dict[str, float]]:
         """See bench.workload.batches.Sampler. Only the pairs' places are drawn for the other ranks' samples."""
@@ -73,6 +76,10 @@ class PretrainingSampler:
         arrays |= self._mask(keys[own], arrays["input_ids"], pairs[own], counts[own])
         arrays["next_sentence_labels"] = pairs[own].random_next.astype(np.int32)
         return arrays, weights
+
+    def fixed(self, numbers: Ints) -> tuple[dict[str, Array], dict[str, float]]:
+        """See bench.workload.batches.Sampler: pairs and masks drawn from FIXED_SEED, whatever the workload's seed."""
+        return self.sample(sample_keys(FIXED_SEED, 0, numbers), slice(None))
 
     def _pairs(self, keys: Words) -> Pairs:
         """A pair fills the sequence in 90 % of the samples, else a random part of it (as BERT's short_seq_prob).

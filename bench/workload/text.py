@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
 
@@ -31,10 +32,10 @@ def builtin_sources() -> list[Source]:
     return [Source("builtin", tuple(topics[name] for name in sorted(topics)))]
 
 
-def input_files(data: str, suffixes: Sequence[str]) -> list[Path]:
+def input_files(data: str, suffixes: Sequence[str], key: str = "workload.data") -> list[Path]:
     """The files that `data` names, sorted: a file, a glob, or a folder of files with one of `suffixes`.
 
-    Raises UserError when there is none.
+    Raises UserError when there is none, naming the study's `key`.
     """
     path = Path(data).expanduser()
     if path.is_file():
@@ -42,14 +43,15 @@ def input_files(data: str, suffixes: Sequence[str]) -> list[Path]:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in suffixes and file.is_file())
         if not files:
-            raise UserError(f"workload.data is {data!r}: the folder has no {' or '.join(suffixes)} file")
+            raise UserError(f"{key} is {data!r}: the folder has no {' or '.join(suffixes)} file")
         return files
     if not any(sign in data for sign in "*?["):
-        raise UserError(f"workload.data is {data!r}: there is no such file; allowed are 'builtin', a path or a glob")
+        word = "builtin" if key == "workload.data" else "held_out"
+        raise UserError(f"{key} is {data!r}: there is no such file; allowed are {word!r}, a path or a glob")
     root = Path(path.anchor)
     files = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
     if not files:
-        raise UserError(f"workload.data is {data!r}: the glob matches no file")
+        raise UserError(f"{key} is {data!r}: the glob matches no file")
     return files
 
 
@@ -97,19 +99,32 @@ def read_source(path: Path) -> Source:
 
 def read_parquet(path: Path) -> tuple[str, ...]:
     """The rows of column `text`, each a document, or, when rows are lines of WikiText, its articles."""
-    from pyarrow import ArrowException, parquet, types
-
-    try:
-        file = parquet.ParquetFile(path)
-        schema = file.schema_arrow
-        if "text" not in schema.names:
-            raise UserError(f"{path} has no column 'text'; its columns are {', '.join(schema.names)}")
-        kind = schema.field("text").type
-        if not (types.is_string(kind) or types.is_large_string(kind)):
-            raise UserError(f"{path}: column 'text' has type {kind}, allowed is string")
-        rows = [row for row in file.read(columns=["text"])["text"].to_pylist() if row and row.strip()]
-    except (ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}") from None
+    rows = [row for row in read_columns(path, {"text": ("string",)})["text"] if row and row.strip()]
     if not rows:
         raise UserError(f"{path} is empty: column 'text' has no text")
     return split_documents("\n".join(rows)) if any(TITLE.match(row) for row in rows) else tuple(rows)
+
+
+def read_columns(path: Path, kinds: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    """Columns of a Parquet file whose types are among `kinds` ("string", "integer"). Raises UserError."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        for name, allowed in kinds.items():
+            _check_column(path, file.schema_arrow, name, allowed)
+        table = file.read(columns=list(kinds))
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from None
+    return {name: table[name].to_pylist() for name in kinds}
+
+
+def _check_column(path: Path, schema: Any, name: str, allowed: Sequence[str]) -> None:
+    from pyarrow import types
+
+    if name not in schema.names:
+        raise UserError(f"{path} has no column {name!r}; its columns are {', '.join(schema.names)}")
+    kind = schema.field(name).type
+    is_kind = {"string": types.is_string(kind) or types.is_large_string(kind), "integer": types.is_integer(kind)}
+    if not any(is_kind[word] for word in allowed):
+        raise UserError(f"{path}: column {name!r} has type {kind}, allowed is {' or '.join(allowed)}")

@@ -38,10 +38,10 @@ class Vocabulary:
         encoded = self.tokenizer.encode_batch_fast(list(lines), add_special_tokens=False)
         return np.array([piece for line in encoded for piece in line.ids], np.int32)
 
-    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
-        """The pieces of each word; a word without any (a lone control character) becomes [UNK]."""
-        encoded = self.tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
-        return [word.ids or [self.special["[UNK]"]] for word in encoded]
+    def encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each word or text; one without any (a lone control character) becomes [UNK]."""
+        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [text.ids or [self.special["[UNK]"]] for text in encoded]
 
     def replacements(self) -> NDArray[np.int32]:
         """Every id that may replace a masked token: all in the tokenizer but the special ones."""

@@ -1,62 +1,50 @@
-"""Gives contract tests their launches. `cell` is (backend, replicas), `pair` one with 2 replicas."""
+"""Gives contract tests their launches. `cell` is (backend, replicas), `pair` one with 2 replicas.
+
+`whole` is a cell with all scenarios; `halved`, `scaled`, `wired` and `compiled_cell` are those that run the scenarios
+"bfloat16", "float16", "wire" and "compiled".
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+# Tests here are no package, so that no test folder's name can hide a module: what they share is found by its path.
+sys.path[:0] = [str(Path(__file__).parent)] * (str(Path(__file__).parent) not in sys.path)
 
-def load_launches() -> ModuleType:
-    """tests/contract/launches.py, the same module for every folder of tests that needs launches."""
-    name = "paceline_contract_launches"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "launches.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+import launches as contract  # noqa: E402
+import plans  # noqa: E402
+
+CELLS: dict[str, list[tuple[str, int]]] = {
+    "cell": plans.cells(),
+    "pair": [cell for cell in plans.cells() if cell[1] == 2],
+    "whole": [cell for cell in plans.cells() if plans.whole(*cell)],
+    "halved": [cell for cell in plans.cells() if plans.has(cell, "bfloat16")],
+    "scaled": [cell for cell in plans.cells() if plans.has(cell, "float16")],
+    "wired": [cell for cell in plans.cells() if plans.has(cell, "wire")],
+    "compiled_cell": [cell for cell in plans.cells() if plans.has(cell, "compiled")],
+}
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
-    cells, drops = load_launches().cells(), load_launches().drops
-    pairs, dropping = [cell for cell in cells if cell[1] == 2], [cell for cell in cells if drops(*cell)]
-    for name, chosen in (("cell", cells), ("pair", pairs), ("dropping", dropping)):
+    for name, chosen in CELLS.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, chosen, ids=[f"{backend}-{replicas}" for backend, replicas in chosen])
 
 
 @pytest.fixture(scope="session")
 def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_launches().shared(tmp_path_factory)
+    return contract.shared(tmp_path_factory)
 
 
 @pytest.fixture
-def seen(launches: Any, cell: tuple[str, int]) -> Any:
-    """The usual launch of the cell, or a skip with the reason."""
-    return launch_or_skip(launches, cell)
-
-
-@pytest.fixture
-def seen_pair(launches: Any, pair: tuple[str, int]) -> Any:
-    """The same, for tests that need two replicas."""
-    return launch_or_skip(launches, pair)
-
-
-@pytest.fixture
-def seen_dropping(launches: Any, dropping: tuple[str, int]) -> Any:
-    """The same, for tests of dropout."""
-    return launch_or_skip(launches, dropping)
-
-
-def launch_or_skip(launches: Any, cell: tuple[str, int]) -> Any:
-    """The usual launch of a cell."""
-    reason = load_launches().why_not(cell[0])
+def seen(request: pytest.FixtureRequest, launches: Any) -> Any:
+    """The usual launch of the test's cell, whatever the argument is called, or a skip with the reason."""
+    (cell,) = [request.getfixturevalue(name) for name in CELLS if name in request.fixturenames]
+    reason = contract.why_not(cell[0])
     if reason is not None:
         pytest.skip(reason)
     return launches.get(*cell)
@@ -65,16 +53,16 @@ def launch_or_skip(launches: Any, cell: tuple[str, int]) -> Any:
 @pytest.fixture
 def launch_refusal() -> Any:
     """(backend, launcher) to the reason why it cannot be launched here, or None."""
-    return load_launches().refusal
+    return contract.refusal
 
 
 @pytest.fixture
 def global_losses() -> Any:
     """What all ranks saw of one training to the global loss of each step."""
-    return load_launches().global_losses
+    return contract.global_losses
 
 
 @pytest.fixture
 def start() -> Any:
     """Launches one trial by hand."""
-    return load_launches().start
+    return contract.start

@@ -14,20 +14,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import plans
 import psutil
 
 from backends import BACKENDS
 from bench import catalog
 from bench.launch import commands
-from bench.records import Assignment, Optimizer, Task, Trial, Workload
+from bench.records import Assignment, Trial
 from bench.workload import checkpoint, corpus
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-DATA = ROOT.parent / "shared" / "data"
-GLOBAL_BATCH = 8
-TIMEOUT_S = 300.0
-SGD = Optimizer(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.1)
+TIMEOUT_S, TIMED_OUT = 400.0, 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +41,10 @@ class Launch:
 
     def of(self, scenario: str) -> list[dict[str, Any]]:
         """What each rank saw in a scenario."""
-        errors = [rank["error"] for rank in self.ranks if "error" in rank]
-        assert self.returncode == 0, "\n".join([self.output[-4000:], *errors])
+        failed = [rank["errors"][scenario] for rank in self.ranks if scenario in rank["errors"]]
+        assert not failed, "\n".join(failed)
+        absent = [rank["errors"] for rank in self.ranks if scenario not in rank]
+        assert self.ranks and not absent, f"exit code {self.returncode}\n{self.output[-4000:]}\n{absent}"
         return [rank[scenario] for rank in self.ranks]
 
 
@@ -61,11 +61,10 @@ class Launches:
         """The launch of this cell; with `scenarios` or `options` (of the trial), a cell of its own."""
         key = (backend, replicas, launcher or first_launcher(backend), scenarios, *sorted(options.items()))
         if key not in self._seen:
-            plans = [
-                self.plan(scenario, backend, replicas, options) for scenario in scenarios or usual(backend, replicas)
-            ]
-            trial = msgspec.structs.replace(msgspec.convert(plans[0]["trial"], Trial), launcher=key[2])
-            self._seen[key] = start(trial, plans, self.folder())
+            wanted = scenarios or plans.usual(backend, replicas)
+            given = [self.plan(scenario, backend, replicas, options) for scenario in wanted]
+            trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=key[2])
+            self._seen[key] = start(trial, given, self.folder())
         return self._seen[key]
 
     def folder(self) -> Path:
@@ -73,41 +72,41 @@ class Launches:
         return self._folder / f"launch-{len(list(self._folder.iterdir()))}"
 
     def plan(self, scenario: str, backend: str, replicas: int, options: dict[str, Any]) -> dict[str, Any]:
-        """One entry of plan.json: the same global batch for every backend and number of replicas."""
-        task: Task = "ner" if scenario == "ner" else "pretraining"
-        rate = 0.1 if scenario == "dropout" else 0.0
-        trial = Trial(
-            backend=backend,
-            replicas=replicas,
-            workload=workload(task, GLOBAL_BATCH // replicas, rate),
-            optimizer=SGD if scenario == "sgd" else Optimizer(),
-            options=options,
-        )
-        data, folder = self.prepared(task, rate)
+        """One entry of plan.json."""
+        asked = scenario if scenario in plans.SCENARIOS else "adamw"  # bad input goes to what was built last
+        data, folder = self.prepared(asked)
         return {
             "scenario": scenario,
-            "trial": msgspec.to_builtins(trial),
+            "trial": msgspec.to_builtins(plans.trial_of(asked, backend, replicas, options)),
             "data": data,
             "checkpoint": folder,
-            "reference": self.reference if scenario == "adamw" else None,
+            "reference": self.reference if asked in plans.WITH_REFERENCE else None,
+            "updates": str(self.updates(backend, asked)),
         }
 
+    def updates(self, backend: str, scenario: str) -> Path:
+        """Where rank 0 of a long scenario leaves what training added to each tensor of replica 0."""
+        return self._folder / f"{backend}-{scenario}.npz"
+
     @functools.cache  # noqa: B019
-    def prepared(self, task: Task, rate: float) -> tuple[str, str]:
+    def prepared(self, scenario: str) -> tuple[str, str]:
         """(data, checkpoint) folders."""
-        work = workload(task, GLOBAL_BATCH, rate)
+        work = plans.workload(plans.SCENARIOS[scenario], plans.GLOBAL_BATCH)
         prepared = corpus.prepare(work, self._folder / "cache", lambda _: None)
         folder = checkpoint.prepare(work, prepared.labels, self._folder / "cache")
         return str(prepared.folder), str(folder)
 
     @functools.cached_property
     def reference(self) -> str | None:
-        """File of gradients made by hand, None where PyTorch is not installed."""
+        """File of reference.py, None where PyTorch is not installed."""
         if catalog.why_not_installed("torch_bare") is not None:
             return None
-        out = self._folder / "reference.npz"
-        work = msgspec.json.encode(workload("pretraining", GLOBAL_BATCH, 0.0)).decode()
-        argv = [sys.executable, "-P", str(HERE / "reference.py"), *self.prepared("pretraining", 0.0), work, str(out)]
+        plan, out = self._folder / "reference.json", self._folder / "reference.npz"
+        tasks = {plans.SCENARIOS[name].task: name for name in plans.WITH_REFERENCE}
+        works = {name: plans.workload(plans.SCENARIOS[name], plans.GLOBAL_BATCH) for name in tasks.values()}
+        entries = [[task, *self.prepared(name), msgspec.to_builtins(works[name])] for task, name in tasks.items()]
+        plan.write_text(json.dumps(entries))
+        argv = [sys.executable, "-P", str(HERE / "reference.py"), str(plan), str(out)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
@@ -124,23 +123,10 @@ def shared(factory: Any) -> Launches:
     return _shared[0]
 
 
-def losses_of(launch: Launch, scenario: str) -> list[float]:
-    """Global loss of each of the first steps of "adamw" or "ner"."""
-    ranks = launch.of(scenario)
-    parts = [[rank["first"] for rank in ranks], [rank["rest"] for rank in ranks]]
-    return [loss for part in parts if part[0] is not None for loss in global_losses(part)]
-
-
 def global_losses(ranks: list[dict[str, Any]]) -> list[float]:
     """Loss of each step: over heads, the sum over all replicas of the numerators / the global weight."""
     numerators = sum(np.sum(rank["numerators"], axis=1) for rank in ranks)
     return [float(value) for value in np.sum(numerators / np.array(ranks[0]["global_weights"]), axis=1)]
-
-
-def cells() -> list[tuple[str, int]]:
-    """(backend, replicas) of every backend with a framework, for 1 and 2 replicas as far as the table allows."""
-    rows = [(name, row) for name, row in BACKENDS.items() if row.framework != "none"]
-    return [(name, replicas) for name, row in rows for replicas in (1, 2)[: row.max_replicas]]
 
 
 def why_not(backend: str) -> str | None:
@@ -157,31 +143,6 @@ def refusal(backend: str, launcher: str) -> str | None:
 def first_launcher(backend: str) -> str | None:
     """The first launcher of the backend that is installed here."""
     return next((name for name in BACKENDS[backend].launchers if catalog.why_no_launcher(name) is None), None)
-
-
-def usual(backend: str, replicas: int) -> tuple[str, ...]:
-    """The scenarios of a cell. The last one leaves the backend broken."""
-    if BACKENDS[backend].framework == "none":
-        return ("protocol_only",)
-    dropout = ("dropout",) if drops(backend, replicas) else ()
-    return ("adamw", "sgd", *dropout, "ner", "bad_input")
-
-
-def drops(backend: str, replicas: int) -> bool:
-    """Whether the cell tries dropout too: one cell per backend, with as many replicas as it takes."""
-    return replicas == 2 or BACKENDS[backend].max_replicas == 1
-
-
-def workload(task: Task, batch_per_replica: int, rate: float) -> Workload:
-    """BERT-tiny on real text where this checkout has some beside it, else on the built-in text."""
-    real = DATA / ("wnut17/train.conll" if task == "ner" else "wikitext2/train.txt")
-    return Workload(
-        task=task,
-        data=str(real) if real.exists() else "builtin",
-        sequence_length=32,
-        batch_per_replica=batch_per_replica,
-        dropout=rate,
-    )
 
 
 def start(
@@ -226,7 +187,7 @@ def _driver(command: commands.Command, network: tuple[str, ...], folder: Path) -
 
 
 def _run(built: Sequence[commands.Command], folder: Path) -> int:
-    """The first exit code that is not 0. After TIMEOUT_S everything is killed and subprocess.TimeoutExpired raised."""
+    """The first exit code that is not 0. After TIMEOUT_S everything is killed, and the code is TIMED_OUT."""
     with (folder / "launcher.txt").open("wb") as log:
         processes = [
             psutil.Popen(
@@ -241,6 +202,8 @@ def _run(built: Sequence[commands.Command], folder: Path) -> int:
         ]
         try:
             return next((code for code in [process.wait(TIMEOUT_S) for process in processes] if code), 0)
+        except psutil.TimeoutExpired:
+            return TIMED_OUT
         finally:
             for process in processes:
                 _kill(process)

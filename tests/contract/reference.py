@@ -1,12 +1,16 @@
-"""Gradients by hand: `python -P reference.py DATA CHECKPOINT WORKLOAD_JSON OUT.npz`. One process, float64, no backend.
+"""What a rank must see, by hand: `python -P reference.py PLAN.json OUT.npz`. One process, float64, no backend.
 
-Takes another way than the backends: the whole batch at once, scores at every position, and a mask that picks.
-Keys: `global|NAME`; for 2 replicas each one's own share `2|REPLICA|NAME`, scaled by 2 as before an averaging
-exchange; for 1 replica `1|0|NAME`.
+PLAN.json: a list of [task, data, checkpoint, workload of the global batch]. Takes another way than the backends: the
+whole batch at once, scores at every position, and a mask that picks. Keys of OUT.npz:
+  TASK|global|NAME           gradient of the global batch at the initial weights
+  TASK|REPLICAS|REPLICA|NAME of one replica's own share, times the replicas, as before an averaging exchange
+  TASK|losses|HEAD, TASK|classes|HEAD   sum of weighted losses, and the most likely classes
+  torch|NAME|STEP            a weight after steps of torch.optim, see `optimizers`
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,46 +23,104 @@ import transformers
 from bench.records import Workload
 from bench.workload.batches import Batches
 
+MODELS = {
+    "pretraining": transformers.BertForPreTraining,
+    "ner": transformers.BertForTokenClassification,
+    "classification": transformers.BertForSequenceClassification,
+}
+Arrays = dict[str, np.ndarray]
 
-def gradients(model: Any, arrays: dict[str, np.ndarray], weights: dict[str, float]) -> dict[str, np.ndarray]:
-    """`arrays`: (sample, ...). Loss = masked-LM sum / weight + next-sentence sum / weight."""
-    tensors = {name: torch.from_numpy(np.array(array)).long() for name, array in arrays.items()}
-    outputs = model(
-        input_ids=tensors["input_ids"],
-        attention_mask=tensors["attention_mask"],
-        token_type_ids=tensors["token_type_ids"],
-    )
-    logarithms = torch.log_softmax(outputs.prediction_logits, dim=-1)
-    samples, predictions = np.nonzero(arrays["masked_weights"])
-    positions, tokens = (arrays[name][samples, predictions] for name in ("masked_positions", "masked_ids"))
-    mlm = -logarithms[samples, positions, tokens].sum()
-    next_sentence = torch.log_softmax(outputs.seq_relationship_logits, dim=-1)
-    nsp = -sum(next_sentence[sample, label] for sample, label in enumerate(arrays["next_sentence_labels"]))
+
+def heads(task: str, outputs: Any, arrays: Arrays) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
+    """Per head: (scores, labels, weights), the last axis of the scores being the classes."""
+    if task != "pretraining":
+        labels = arrays["labels"]
+        return {task: (outputs.logits, labels, arrays.get("label_weights", np.ones(labels.shape)))}
+    rows = np.arange(len(arrays["masked_positions"]))[:, None]
+    scores = outputs.prediction_logits[rows, arrays["masked_positions"]]
+    following = arrays["next_sentence_labels"]
+    return {
+        "mlm": (scores, arrays["masked_ids"], arrays["masked_weights"]),
+        "nsp": (outputs.seq_relationship_logits, following, np.ones(following.shape)),
+    }
+
+
+def losses(task: str, model: Any, arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Per head: the sum of weighted losses with its graph, and the most likely classes. `arrays`: (sample, ...)."""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    outputs = model(**{name: torch.from_numpy(np.array(arrays[name])).long() for name in names})
+    found, classes = {}, {}
+    for head, (scores, labels, weights) in heads(task, outputs, arrays).items():
+        logarithms = torch.log_softmax(scores, dim=-1)
+        picked = torch.gather(logarithms, -1, torch.from_numpy(np.array(labels)).long()[..., None])[..., 0]
+        found[head] = -(picked * torch.from_numpy(np.array(weights, np.float64))).sum()
+        classes[head] = scores.argmax(dim=-1).numpy()
+    return found, classes
+
+
+def gradients(task: str, model: Any, arrays: Arrays, weights: dict[str, float]) -> Arrays:
+    """Of the sum over heads of loss sum / global weight."""
+    found, _ = losses(task, model, arrays)
     model.zero_grad()
-    (mlm / weights["mlm"] + nsp / weights["nsp"]).backward()
+    sum(loss / weights[head] for head, loss in found.items()).backward()
     return {name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters()}
 
 
-def main(data: str, checkpoint: str, workload_json: str, out: str) -> None:
-    workload = msgspec.json.decode(workload_json, type=Workload)
+def of_task(task: str, data: str, checkpoint: str, workload: Workload) -> Arrays:
+    """All keys of one task."""
     batch = Batches(Path(data), workload, 0, 1, 1).batch(0)
     arrays = {name: array[0, 0] for name, array in batch.arrays.items()}
     weights = dict(batch.global_weights)
-    model = transformers.BertForPreTraining.from_pretrained(
+    model = MODELS[task].from_pretrained(
         checkpoint, local_files_only=True, attn_implementation="eager", dtype=torch.float64
-    ).train()
-    model.bert.embeddings.word_embeddings.padding_idx = None
-    found: dict[str, np.ndarray] = {}
+    )
+    model.eval().bert.embeddings.word_embeddings.padding_idx = None
+    sums, classes = losses(task, model, arrays)
+    found = {f"{task}|losses|{head}": value.detach().numpy() for head, value in sums.items()}
+    found |= {f"{task}|classes|{head}": value for head, value in classes.items()}
     for replicas in (1, 2):
         share = workload.batch_per_replica // replicas
         for replica in range(replicas):
             own = {name: array[replica * share : (replica + 1) * share] for name, array in arrays.items()}
-            for name, gradient in gradients(model, own, weights).items():
-                found[f"{replicas}|{replica}|{name}"] = gradient * replicas
+            for name, gradient in gradients(task, model, own, weights).items():
+                found[f"{task}|{replicas}|{replica}|{name}"] = gradient * replicas
                 if replicas == 1:
-                    found[f"global|{name}"] = gradient
+                    found[f"{task}|global|{name}"] = gradient
+    return found
+
+
+def optimizers() -> Arrays:
+    """Three steps of torch.optim on numbers that test_arithmetic.py makes in the same way."""
+    generator = np.random.default_rng(7)
+    weights = {name: generator.standard_normal(shape) for name, shape in (("dense", (3, 4)), ("also_dense", (4,)))}
+    found: Arrays = {f"torch|start|{name}": value for name, value in weights.items()}
+    given = {
+        step: {name: generator.standard_normal(value.shape) for name, value in weights.items()} for step in (0, 1, 2)
+    }
+    found |= {f"torch|gradient {step}|{name}": value for step, each in given.items() for name, value in each.items()}
+    kinds = {
+        "adamw": lambda each: torch.optim.AdamW(each, lr=0.01, betas=(0.9, 0.999), eps=1e-3, weight_decay=0.1),
+        "sgd": lambda each: torch.optim.SGD(each, lr=0.01, momentum=0.9),
+        "adafactor": lambda each: torch.optim.Adafactor(each, lr=0.01, eps=(1e-15, 1e-3), weight_decay=0.1),
+    }
+    for kind, make in kinds.items():
+        live = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in weights.items()}
+        optimizer = make(list(live.values()))
+        for step, each in given.items():
+            for name, value in each.items():
+                live[name].grad = torch.tensor(value)
+            torch.nn.utils.clip_grad_norm_(live.values(), 2.0)
+            optimizer.step()
+            found |= {f"torch|{kind} {step}|{name}": value.detach().numpy().copy() for name, value in live.items()}
+    return found
+
+
+def main(plan: Path, out: Path) -> None:
+    found = optimizers()
+    for task, data, checkpoint, workload in json.loads(plan.read_text()):
+        found |= of_task(task, data, checkpoint, msgspec.convert(workload, Workload))
     np.savez(out, **found)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

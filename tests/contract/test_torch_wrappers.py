@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,28 +32,34 @@ def test_a_rendezvous_port_in_use_is_named_with_the_remedy(launches: Any, launch
         f"bench.errors.TrialError: rendezvous port {port} on {socket.gethostname()} is already in use; "
         "choose another `rendezvous_port` or 0 for any free one"
     )
-    assert rank["error"].splitlines()[-1] == expected
+    assert rank["errors"]["launch"].splitlines()[-1] == expected
     assert launch.returncode == 1
     assert launch.left == []
 
 
-def test_a_chosen_rendezvous_port_is_used(launches: Any, launch_refusal: Any, start: Any) -> None:
-    needs(launch_refusal, "torch_ddp", "torchrun")
-    plan = launches.plan("few", "torch_ddp", 1, {})
+@pytest.fixture(scope="module")
+def small_buckets(launches: Any) -> tuple[Any, Path, int]:
+    """One rank of torch_ddp with small buckets and a rendezvous port of its own: (launch, folder, port)."""
+    import launches as contract
+
+    needs(contract.refusal, "torch_ddp", "torchrun")
+    plan = launches.plan("few", "torch_ddp", 1, {"bucket_cap_mb": 0.5})
     trial = msgspec.structs.replace(msgspec.convert(plan["trial"], Trial), launcher="local")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     folder = launches.folder()
-    launch = start(trial, [plan], folder, rendezvous_port=port)
+    return contract.start(trial, [plan], folder, rendezvous_port=port), folder, port
+
+
+def test_a_chosen_rendezvous_port_is_used(small_buckets: tuple[Any, Path, int]) -> None:
+    launch, folder, port = small_buckets
     assert launch.returncode == 0
     assert (folder / "rendezvous" / "torch_ddp_store").read_text() == f"127.0.0.1:{port}"
 
 
-def test_buckets_are_those_that_ddp_reduces(launches: Any, launch_refusal: Any) -> None:
+def test_buckets_are_those_that_ddp_reduces(launches: Any, small_buckets: tuple[Any, Path, int]) -> None:
     """Bytes as torch.profiler showed them: Gloo's all-reduces of one step over float32 vectors of these lengths / 4."""
-    needs(launch_refusal, "torch_ddp", "torchrun")
-    (small,) = launches.get("torch_ddp", 1, None, ("few",), bucket_cap_mb=0.5).of("few")
-    (usual,) = launches.get("torch_ddp", 1).of("adamw")
+    (small,), (usual,) = small_buckets[0].of("few"), launches.get("torch_ddp", 1).of("adamw")
     small, usual = small["facts"], usual["facts"]
     assert small["settings"]["bucket_cap_bytes"] == 524_288
     assert usual["settings"]["bucket_cap_bytes"] == 26_214_400

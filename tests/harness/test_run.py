@@ -16,7 +16,9 @@ import pytest
 from bench import journal
 from bench.launch.commands import Command
 from bench.launch.execute import execute
-from bench.records import Phase, RankInfo, Repeat, Result, Window
+from bench.launch.watch import Watch
+from bench.records import Phase, RankInfo, Repeat, Result, Trial, Window
+from bench.sealed import unseal
 
 BASE = """
 name: check
@@ -132,7 +134,7 @@ def test_windows_are_columns_of_integers_whose_checksum_is_in_the_result(runs, t
 def test_a_rank_that_raises_is_named_with_phase_and_reason_and_the_other_trial_goes_on(runs, tmp_path):
     path = write_study(
         tmp_path,
-        "matrix:\n  backend: ['null']\n  options.fail_at_step: [3, 9999]\noptions: {fail_rank: 1}\n",
+        "matrix:\n  backend: ['null']\n  options.fault_at: [3, 9999]\noptions: {fault: raise, fault_rank: 1}\n",
     )
     done = paceline("run", path, "--runs", runs, cwd=tmp_path)
     assert done.returncode == 1
@@ -276,7 +278,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(runs, tmp_path):
 def test_the_parent_takes_under_two_percent_of_a_core_while_ranks_run(tmp_path):
     command = Command((sys.executable, "-c", "import time; time.sleep(4)"), dict(os.environ))
     began = time.process_time()
-    ended = execute([command], tmp_path, 1, 60, tmp_path / "lease")
+    watch = Watch(tmp_path, 1, Trial(backend="null"), 1.0)
+    ended = execute([command], watch, 60, tmp_path / "lease")
     assert ended.returncode == 0
     assert (time.process_time() - began) / (ended.wall_ns / 1e9) < 0.02
 
@@ -284,7 +287,7 @@ def test_the_parent_takes_under_two_percent_of_a_core_while_ranks_run(tmp_path):
 def test_the_records_of_a_repeat_can_be_read_back(runs, tmp_path):
     done = paceline("run", write_study(tmp_path, "backend: 'null'\n"), "--runs", runs, cwd=tmp_path)
     (path,) = run_folder(done, tmp_path).glob("*/0/repeat.json")
-    repeat = msgspec.json.decode(path.read_bytes(), type=Repeat)
+    repeat = unseal(path.read_bytes(), Repeat)
     assert repeat.error is None and repeat.data_samples == 2 * 4 * (1 + 4 * 4)
     phases = [line.name for line in journal.read(path.parent, 0) if isinstance(line, Phase)]
     assert phases[-1] == "end"
@@ -309,8 +312,8 @@ def test_a_terminated_parent_takes_its_ranks_with_it(runs, tmp_path):
     rank = wait_until(lambda: rank_in_windows(runs, "terminated", 1))
     process.terminate()
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "paceline run --resume" in said
+    assert process.returncode == 75
+    assert "told to end; finished launches are kept: paceline run --resume" in said
     with pytest.raises(ProcessLookupError):
         os.kill(rank.pid, 0)
 

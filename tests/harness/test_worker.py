@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from backends import null
@@ -15,6 +14,7 @@ from bench.launch.world import FileRendezvous
 from bench.protocols import World
 from bench.records import Assignment, Phase, Timing, Trial, Window, Workload
 from bench.run import Observer, begin, prepare
+from bench.sealed import seal
 from reports.load import load
 from reports.table import rows
 
@@ -115,7 +115,7 @@ def test_the_report_holds_exactly_the_throughput_that_a_reader_computes_by_hand(
     made.mkdir(parents=True)
     assignment = run_ranks(asked.trials[0], runs, made)
     repeat = collect.collect(made, assignment, [], "", Ended(0, None, 1))
-    collect.write_atomically(made / "repeat.json", msgspec.json.encode(repeat))
+    collect.write_atomically(made / "repeat.json", seal(repeat))
     collect.assemble(folder)
     (row,) = rows(load(folder))
     assert row.status == "ok"

@@ -1,44 +1,64 @@
-"""Parity tests compare the launches of the contract tests: the same 20 steps serve both."""
+"""Parity tests compare the launches of tests/contract."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+CONTRACT = str(Path(__file__).parents[1] / "contract")
+if CONTRACT not in sys.path:
+    sys.path.insert(0, CONTRACT)
 
-def load_launches() -> ModuleType:
-    """tests/contract/launches.py, the same module as in the contract tests."""
-    name = "paceline_contract_launches"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "contract" / "launches.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+import launches as contract  # noqa: E402
+import plans  # noqa: E402
+
+WRAPPED = sorted({backend for backend, replicas in plans.cells() if replicas == 2})
 
 
-def pytest_generate_tests(metafunc: Any) -> None:
-    if "replicas" in metafunc.fixturenames:
-        metafunc.parametrize("replicas", [1, 2])
-    if "scenario" in metafunc.fixturenames:
-        metafunc.parametrize("scenario", ["adamw", "ner"])
+@pytest.fixture(scope="session")
+def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return contract.shared(tmp_path_factory)
+
+
+def or_skip(cell: tuple[str, int]) -> None:
+    reason = contract.why_not(cell[0])
+    if reason is not None:
+        pytest.skip(reason)
 
 
 @pytest.fixture
-def losses(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(backend, replicas, scenario) to the global loss of each step, or a skip with the reason."""
-    module = load_launches()
+def curves(launches: Any) -> Any:
+    """(scenario, its parts) to the global losses of each cell that runs it, or a skip with the reason."""
 
-    def of(backend: str, replicas: int, scenario: str) -> list[float]:
-        reason = module.why_not(backend)
-        if reason is not None:
-            pytest.skip(reason)
-        return module.losses_of(module.shared(tmp_path_factory).get(backend, replicas), scenario)
+    def of(scenario: str, *parts: str) -> dict[str, list[float]]:
+        found = {}
+        for cell in [cell for cell in plans.cells() if plans.has(cell, scenario)]:
+            or_skip(cell)
+            ranks = launches.get(*cell).of(scenario)
+            by_part = [contract.global_losses([rank[part] for rank in ranks]) for part in parts]
+            found[f"{cell[0]}-{cell[1]}"] = [loss for part in by_part for loss in part]
+        return found
 
     return of
+
+
+@pytest.fixture
+def fifty(launches: Any) -> Any:
+    """Scenario to what the ranks of each wrapped backend saw, 2 replicas, and the file of their updates."""
+
+    def of(scenario: str) -> dict[str, tuple[list[dict[str, Any]], Path]]:
+        for backend in WRAPPED:
+            or_skip((backend, 2))
+        ranks = {backend: launches.get(backend, 2).of(scenario) for backend in WRAPPED}
+        return {backend: (seen, launches.updates(backend, scenario)) for backend, seen in ranks.items()}
+
+    return of
+
+
+@pytest.fixture
+def global_losses() -> Any:
+    """What all ranks saw of one training to the global loss of each step."""
+    return contract.global_losses

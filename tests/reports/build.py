@@ -13,6 +13,7 @@ import pandas
 
 from bench.records import (
     Environment,
+    Evaluation,
     Facts,
     GateOutcome,
     Repeat,
@@ -20,7 +21,9 @@ from bench.records import (
     SetupTimes,
     Trial,
     TrialResult,
+    Verified,
     Window,
+    Worst,
 )
 
 MS = 1_000_000
@@ -68,6 +71,53 @@ def facts(**changed: Any) -> Facts:
     return Facts(**{**said, **changed})
 
 
+def alone(**changed: Any) -> Facts:
+    """What a backend on one device would say: nothing is exchanged."""
+    return facts(**{"wire_dtype": None, "exchange_elements": None, "exchange_bytes": None, "buckets": None, **changed})
+
+
+def learning(*values: float, every_s: float = 1.0, target: float = 0.0, loss: float | None = 2.0) -> list[Evaluation]:
+    """One evaluation after every `every_s` seconds, 5 steps and 100 samples; ends where `target` is reached."""
+    found = []
+    for place, value in enumerate(values, 1):
+        found.append(
+            Evaluation(
+                step=5 * place,
+                samples=100 * place,
+                loss=loss,
+                metric="mlm_accuracy",
+                value=value,
+                train_ns=round(every_s * place * 1000 * MS),
+                reached=target > 0 and value >= target,
+            )
+        )
+        if found[-1].reached:
+            break
+    return found
+
+
+def _worst(where: str, difference: float, allowed: float) -> Worst:
+    return Worst(where=where, given=1.0, expected=1.0, difference=difference, allowed=allowed)
+
+
+def verified(trial_id: str, reference: str | None, **changed: Any) -> Verified:
+    """What `paceline verify` finds of a good stack."""
+    said: dict[str, Any] = {
+        "trial_id": trial_id,
+        "backend": trial_id.partition("-")[0],
+        "replicas": 2,
+        "created_utc": "2026-01-02T02:00:00Z",
+        "steps": 10,
+        "reference": reference,
+        "error": None,
+        "losses": _worst("the loss of step 7", 3e-7, 1e-5),
+        "gradients": _worst("bert.embeddings.word_embeddings.weight", 4e-6, 5e-5),
+        "updates": _worst("cls.predictions.bias", 6e-5, 2e-3),
+        "gates": [GateOutcome(gate="average", holds=True, sentence="came back as their mean in 46 tensors")],
+    }
+    return Verified(**{**said, **changed})
+
+
 def window(index: int, duration_ms: float, samples: int, **changed: Any) -> Window:
     """Of one rank: 5 steps, half of `samples` x 128 tokens real, 1 % input wait, one core busy."""
     duration_ns = round(duration_ms * MS)
@@ -100,6 +150,7 @@ class Launch:
     facts: list[Facts] = field(default_factory=lambda: [facts()])
     setup: list[SetupTimes] | None = None
     hosts: list[str] | None = None
+    evaluations: list[Evaluation] = field(default_factory=list)
     error: str | None = None
     command: list[str] = field(default_factory=lambda: ["horovodrun", "-np", "2", "python", "-m", "bench.worker"])
 
@@ -128,7 +179,7 @@ def trial_result(
     **changed: Any,
 ) -> tuple[TrialResult, list[Launch]]:
     """A TrialResult and its launches, as `write_run` wants them. `trial` changes the Trial, `changed` the result."""
-    asked = Trial(backend=backend, replicas=replicas, **(trial or {}))
+    asked = msgspec.convert({"backend": backend, "replicas": replicas, **msgspec.to_builtins(trial or {})}, Trial)
     said: dict[str, Any] = {
         "trial": asked,
         "trial_id": asked.id,
@@ -197,6 +248,8 @@ def _repeat(trial_id: str, number: int, launch: Launch) -> Repeat:
         hosts=["box"] * ranks if launch.hosts is None else launch.hosts,
         data_samples=300,
         data_digest="0123456789abcdef",
+        evaluations=launch.evaluations,
+        journals=[""] * ranks,
     )
 
 
@@ -209,7 +262,7 @@ def by_hand(folder: Path, **changed: Any) -> Path:
     tf_horovod     failed;   tf_mirrored   not selectable
     """
     trials = [
-        trial_result("torch_bare", 1, [launch_at(50, ranks=1) for _ in range(3)]),
+        trial_result("torch_bare", 1, [launch_at(50, ranks=1, facts=[alone()]) for _ in range(3)]),
         trial_result("torch_ddp", 2, [launch_at(100) for _ in range(3)]),
         trial_result("torch_horovod", 2, [launch_at(rate) for rate in (64, 80, 100)]),
         trial_result(
@@ -218,3 +271,37 @@ def by_hand(folder: Path, **changed: Any) -> Path:
         trial_result("tf_mirrored", 2, status="not_selectable", reason="tensorflow is not installed"),
     ]
     return write_run(folder, trials, **changed)
+
+
+ACROSS = "same losses across precisions"
+HALF = {"compute": "float16", "wire": "float16", "quality": {"samples": 64, "target": 0.5}}
+WHOLE = {"quality": {"samples": 64, "target": 0.5}}
+
+
+def precisions(folder: Path, **changed: Any) -> Path:
+    """Two precisions with a target of 0.5, a verification of some, and one trial that did not run as asked.
+
+    torch_ddp, torch_horovod     float32, 100 and 80 samples/s; reach 0.5 in 3 and 4 s
+    torch_ddp                    float16 on both axes, 150 samples/s, ends at 0.3 after 6 s
+    tf_horovod                   float16 asked, float32 ran: its gate failed
+    """
+    half = [facts(compute_dtype="float16", wire_dtype="float16")]
+    wrong = GateOutcome(gate="precision", holds=False, sentence="rank 0 computed in float32, asked was float16")
+    slow, fast, missed = (
+        learning(*values, target=0.5) for values in ((0.2, 0.3, 0.4, 0.52), (0.2, 0.4, 0.51), (0.1,) * 5 + (0.3,))
+    )
+    trials = [
+        trial_result("torch_ddp", 2, [launch_at(rate, evaluations=fast) for rate in (99, 100, 101)], trial=WHOLE),
+        trial_result("torch_horovod", 2, [launch_at(80, evaluations=slow) for _ in range(3)], trial=WHOLE),
+        trial_result("torch_ddp", 2, [launch_at(150, evaluations=missed, facts=half) for _ in range(3)], trial=HALF),
+        trial_result("tf_horovod", 2, [launch_at(90, gates=[SYNCED, wrong]) for _ in range(3)], trial=HALF),
+    ]
+    names = [result.trial_id for result, _ in trials]
+    between = [equal(names[1]), GateOutcome(gate=ACROSS, holds=True, sentence="within 2e-03", trial_id=names[2])]
+    reference = verified(names[0], names[0], losses=None, gradients=None, updates=None)
+    known = [
+        reference,
+        verified(names[1], names[0]),
+        verified(names[2], None, losses=None, gradients=None, updates=None),
+    ]
+    return write_run(folder, trials, **{"gates": between, "verification": known, **changed})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports import render
-from tests.reports.build import by_hand
+from tests.reports.build import by_hand, precisions
 from tests.reports.test_html import HOSTILE, hostile
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -74,6 +74,18 @@ def test_hostile_text_runs_nothing_and_breaks_no_layout(tmp_path, browser, text)
         assert visit.requests == [path.as_uri()]
         assert not visit.too_wide()
         visit.page.close()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_precision_quality_and_proof_fit_the_page(tmp_path, browser, width):
+    visit = Visit(browser, written(tmp_path, render(precisions(tmp_path), "html")), width)
+    assert visit.complaints == []
+    assert not visit.too_wide()
+    assert visit.page.locator("figure svg:visible").count() == 2
+    summary = "(() => { const table = document.querySelector('#summary').parentElement;"
+    assert visit.page.evaluate(f"{summary} return table.scrollWidth <= table.clientWidth; }})()")
+    assert visit.page.locator("#summary .axis .bad:visible").count() == 2
+    visit.page.close()
 
 
 def test_a_foreign_script_or_style_in_the_page_would_be_refused_and_seen_here(tmp_path, browser):

@@ -11,7 +11,17 @@ from bench.records import GateOutcome
 from reports import FORMATS, chart, render
 from reports.load import load
 from reports.table import rows
-from tests.reports.build import ENVIRONMENT, by_hand, facts, launch_at, trial_result, write_run
+from tests.reports.build import (
+    ENVIRONMENT,
+    by_hand,
+    facts,
+    launch_at,
+    learning,
+    precisions,
+    trial_result,
+    verified,
+    write_run,
+)
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -65,7 +75,8 @@ def hostile(folder, text: str):
         settings={text: text, "nothing": None}, wire_dtype=None, exchange_elements=None, exchange_bytes=None,
         buckets=None, threads=None,
     )  # fmt: skip
-    launches = [launch_at(100, gates=[gate], facts=[said], command=[text, text]) for _ in range(3)]
+    learned = [msgspec.structs.replace(one, metric=text) for one in learning(0.1, 0.2)]
+    launches = [launch_at(100, gates=[gate], facts=[said], command=[text, text], evaluations=learned) for _ in range(3)]
     unknown = {"cpu": None, "memory_bytes": None, "load_average": None, "governor": None, "revision": None}
     environment = msgspec.structs.replace(
         ENVIRONMENT, hostname=text, platform=text, packages={text: text}, variables={text: text}, **unknown
@@ -76,7 +87,13 @@ def hostile(folder, text: str):
         trial_result(text, 4, status="failed", reason=text),
         trial_result("torch_ddp", 2, status="not_selectable", reason=None),
     ]
+    failed = GateOutcome(gate=text, holds=False, sentence=text)
+    known = verified(trials[0][0].trial_id, text, created_utc=text)
+    known = msgspec.structs.replace(known, losses=msgspec.structs.replace(known.losses, where=text))
+    refuted = verified(trials[2][0].trial_id, None, gates=[failed, GateOutcome(gate=text, holds=None, sentence=text)])
+    verification = [known, verified(trials[1][0].trial_id, None, error=text), refuted]
     changed = {"study": text, "study_yaml": text, "created_utc": text, "gates": [gate], "environment": environment}
+    changed["verification"] = verification
     return write_run(folder, trials, **changed)
 
 
@@ -84,11 +101,15 @@ def shape(text: str) -> list[str]:
     return [tag for tag, _ in Page(text).elements]
 
 
+@pytest.fixture(scope="module")
+def plain_shape(tmp_path_factory) -> list[str]:
+    return shape(render(hostile(tmp_path_factory.mktemp("plain"), "plain"), "html"))
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_shown_as_text_and_adds_no_element(tmp_path, text):
-    page = render(hostile(tmp_path / "hostile", text), "html")
-    plain = render(hostile(tmp_path / "plain", "plain"), "html")
-    assert shape(page) == shape(plain)
+def test_hostile_text_is_shown_as_text_and_adds_no_element(tmp_path, text, plain_shape):
+    page = render(hostile(tmp_path, text), "html")
+    assert shape(page) == plain_shape
     assert not any(name.startswith("on") or name == "style" for _, found in Page(page).elements for name in found)
     assert "\x00" not in page and "\u202e" not in page and "\x1b" not in page
     json.loads(Page(page).script)
@@ -99,17 +120,19 @@ def test_hostile_text_can_be_read(tmp_path):
     assert HOSTILE[0] in page.texts
 
 
-def test_the_numbers_on_the_page_are_those_of_the_export(tmp_path):
-    by_hand(tmp_path)
+@pytest.mark.parametrize("make", [by_hand, precisions])
+def test_the_numbers_on_the_page_are_those_of_the_export(tmp_path, make):
+    make(tmp_path)
     page = Page(render(tmp_path, "html"))
     exported = json.loads(render(tmp_path, "json"))
     assert json.loads(page.script) == exported
-    measured = [row for row in exported["rows"] if row["samples_per_second"] is not None]
-    assert set(page.numbers) == {row["trial_id"] for row in measured}
-    for row in measured:
+    for row in exported["rows"]:
         shown = page.numbers[row["trial_id"]]
-        assert {"samples_per_second", "launches", "step_ms_median", "cpu_cores"} <= set(shown)
         assert shown == {name: "" if row[name] is None else str(row[name]) for name in shown}
+        assert {"compute_effective", "wire_effective"} <= set(shown)
+        speed = {"samples_per_second", "launches", "step_ms_median", "cpu_cores"}
+        assert ("metric_value" in shown) == (row["metric_value"] is not None)
+        assert speed & set(shown) == (speed if row["status"] == "ok" else set())
 
 
 def test_the_page_says_why_there_is_no_interval(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,7 +21,10 @@ Make = Callable[..., Batches]
 
 PRETRAINING = Workload(sequence_length=64, batch_per_replica=4)
 NER = Workload(task="ner", sequence_length=32, batch_per_replica=4)
-TASKS = pytest.mark.parametrize("workload", [PRETRAINING, NER], ids=["pretraining", "ner"])
+CLASSIFICATION = Workload(task="classification", sequence_length=32, batch_per_replica=4)
+TASKS = pytest.mark.parametrize(
+    "workload", [PRETRAINING, NER, CLASSIFICATION], ids=["pretraining", "ner", "classification"]
+)
 MANY = Workload(batch_per_replica=4000)
 
 
@@ -71,6 +75,26 @@ def test_the_same_global_batch_in_other_portions_is_the_same_data(batches: Make,
 
 
 @TASKS
+def test_microbatches_are_parts_of_each_replicas_own_batch(batches: Make, workload: Workload) -> None:
+    """Replica r's batch is the same whatever the accumulation, and so are the step's weights and its digest."""
+    whole, parted = batches(workload, 1, 2, 3), batches(msgspec.structs.replace(workload, accumulation=2), 1, 2, 3)
+    expected, batch = whole.batch(3), parted.batch(3)
+    for name, array in batch.arrays.items():
+        assert array.shape[:3] == (2, 2, 2)
+        assert array.flags.c_contiguous
+        for replica in range(2):
+            assert np.array_equal(np.concatenate(array[:, replica]), expected.arrays[name][0, replica]), name
+    assert batch.global_weights == expected.global_weights
+    assert (batch.samples, batch.tokens_real) == (expected.samples, expected.tokens_real)
+    assert parted.digest(batch) == whole.digest(expected)
+
+
+def test_a_batch_of_unequal_microbatches_is_a_bug(prepared: Callable[[Workload], Corpus]) -> None:
+    with pytest.raises(ValueError, match="4 samples in 3 equal microbatches"):
+        Batches(prepared(NER).folder, msgspec.structs.replace(NER, accumulation=3), 0, 1, 1)
+
+
+@TASKS
 def test_replicas_are_fed_differently(batches: Make, workload: Workload) -> None:
     ids = batches(workload, 0, 2, 2).batch(0).arrays["input_ids"]
     assert not np.array_equal(ids[:, 0], ids[:, 1])
@@ -114,6 +138,7 @@ def test_the_arrays_are_those_of_the_protocol(batches: Make) -> None:
         "masked_weights": ("float32", (1, 2, 4, 10)),
         "next_sentence_labels": ("int32", (1, 2, 4)),
     }
+    assert shapes(CLASSIFICATION) == dict.fromkeys(tokens, ("int32", (1, 2, 4, 32))) | {"labels": ("int32", (1, 2, 4))}
     assert shapes(NER) == dict.fromkeys((*tokens, "labels"), ("int32", (1, 2, 4, 32))) | {
         "label_weights": ("float32", (1, 2, 4, 32))
     }
@@ -127,6 +152,8 @@ def test_counts_and_weights_are_sums_over_what_was_built(batches: Make, workload
     assert batch.tokens_real == batch.arrays["attention_mask"].sum() < batch.tokens_padded
     if workload.task == "ner":
         assert batch.global_weights == {"ner": everything.arrays["label_weights"].sum()}
+    elif workload.task == "classification":
+        assert batch.global_weights == {"classification": 12.0}
     else:
         assert batch.global_weights == {"mlm": everything.arrays["masked_weights"].sum(), "nsp": 12.0}
 
@@ -268,6 +295,22 @@ def test_ner_samples_are_whole_sentences_with_their_labels(
         assert flat["labels"][sample].tolist() == [max(label, 0) for label in expected]
         assert flat["label_weights"][sample].tolist() == [float(label >= 0) for label in expected]
     assert not flat["token_type_ids"].any()
+
+
+def test_classification_samples_are_whole_texts_with_their_label(
+    batches: Make, prepared: Callable[[Workload], Corpus]
+) -> None:
+    folder = prepared(CLASSIFICATION).folder
+    tokens, labels, offsets = (np.load(folder / f"{name}.npy") for name in ("tokens", "labels", "offsets"))
+    known = {
+        tuple(tokens[start:end].tolist()): label
+        for (start, end), label in zip(pairwise(offsets), labels.tolist(), strict=True)
+    }
+    flat = {name: array.reshape(20, -1) for name, array in batches(CLASSIFICATION, 0, 5, 5).batch(2).arrays.items()}
+    for ids, mask, label in zip(flat["input_ids"], flat["attention_mask"], flat["labels"][:, 0], strict=True):
+        real = int(mask.sum())
+        assert (ids[0], ids[real - 1], ids[real:].any()) == (2, 3, False)
+        assert known[tuple(ids[1 : real - 1].tolist())] == label
 
 
 def test_all_sentences_come_up(batches: Make, prepared: Callable[[Workload], Corpus]) -> None:

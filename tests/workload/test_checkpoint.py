@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bench.errors import UserError
-from bench.records import Workload
-from bench.workload.checkpoint import initial_tensor, prepare, tensor_shapes
+from bench.records import Task, Workload
+from bench.workload.checkpoint import ARCHITECTURES, initial_tensor, prepare, tensor_shapes
 from bench.workload.models import SIZES
 
 LABELS = ("O", "B-PER", "I-PER")
@@ -42,14 +42,14 @@ def small_tensors(cache: Path, folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     return dict(load_file(made / "model.safetensors"))
 
 
-@pytest.mark.parametrize("task", ["pretraining", "ner"])
-def test_transformers_loads_every_tensor_and_misses_none(cache: Path, task: str) -> None:
+@pytest.mark.parametrize("task", ["pretraining", "ner", "classification"])
+def test_transformers_loads_every_tensor_and_misses_none(cache: Path, task: Task) -> None:
     pytest.importorskip("torch", reason="needs the torch extra")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         transformers = pytest.importorskip("transformers", reason="needs the torch extra")
-        workload, name = (NER, "BertForTokenClassification") if task == "ner" else (Workload(), "BertForPreTraining")
-        folder = prepare(workload, LABELS if task == "ner" else (), cache)
+        workload, name = Workload(task=task, model="tiny", dropout=0.1), ARCHITECTURES[task]
+        folder = prepare(workload, () if task == "pretraining" else LABELS, cache)
         model, info = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
     assert {key: list(value) for key, value in info.items()} == {
         "missing_keys": [],
@@ -62,6 +62,8 @@ def test_transformers_loads_every_tensor_and_misses_none(cache: Path, task: str)
     if task == "pretraining":
         assert sum(value.numel() for value in model.parameters()) == 4_433_468
         assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+    else:
+        assert (model.config.num_labels, model.dropout.p) == (3, 0.1)
 
 
 def test_the_configuration_states_what_the_backends_must_build(cache: Path) -> None:
@@ -69,8 +71,17 @@ def test_the_configuration_states_what_the_backends_must_build(cache: Path) -> N
     assert config["architectures"] == ["BertForTokenClassification"]
     assert config["id2label"] == {"0": "O", "1": "B-PER", "2": "I-PER"}
     assert config["label2id"] == {"O": 0, "B-PER": 1, "I-PER": 2}
+    assert "problem_type" not in config
     assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (0.1, 0.1)
     assert (config["hidden_act"], config["vocab_size"], config["pad_token_id"]) == ("gelu_pytorch_tanh", 30_522, None)
+
+
+def test_the_configuration_of_a_classification_says_that_each_text_has_one_label(cache: Path) -> None:
+    workload = Workload(task="classification")
+    config = json.loads((prepare(workload, ("bad", "good"), cache) / "config.json").read_text())
+    assert (config["architectures"], config["problem_type"], config["id2label"]) == (
+        ["BertForSequenceClassification"], "single_label_classification", {"0": "bad", "1": "good"},
+    )  # fmt: skip
 
 
 def test_weights_are_normal_biases_zero_and_layer_norms_one(cache: Path) -> None:
@@ -172,6 +183,7 @@ def test_a_tensor_that_does_not_fit_is_named_with_both_shapes(cache: Path, tmp_p
     ("value", "sentence"),
     [
         (np.full(8, np.nan, np.float32), r"tensor bert\.pooler\.dense\.bias has values that are not finite"),
+        (np.full(8, np.inf, np.float16), r"tensor bert\.pooler\.dense\.bias has values that are not finite"),
         (np.zeros(8, np.int64), r"tensor bert\.pooler\.dense\.bias has type int64, allowed are floating-point types"),
     ],
 )
@@ -205,6 +217,6 @@ def test_a_broken_weights_file_is_refused(cache: Path, tmp_path: Path) -> None:
         prepare(workload, (), cache)
 
 
-def test_ner_without_labels_is_refused(cache: Path) -> None:
+def test_a_task_with_labels_is_refused_without_any(cache: Path) -> None:
     with pytest.raises(UserError, match="needs at least one label"):
         prepare(NER, (), cache)

@@ -13,10 +13,12 @@ from tokenizers import Tokenizer
 
 from bench.errors import UserError
 from bench.records import Workload
-from bench.workload.arrays import ner_arrays
+from bench.workload.arrays import classification_arrays, ner_arrays
 from bench.workload.conll import Sentence, labels_of
-from bench.workload.corpus import Corpus, prepare, read_meta
+from bench.workload.corpus import Corpus, prepare, prepare_validation, read_meta
+from bench.workload.examples import Example
 from bench.workload.generated import ENTITIES, generate_sentences
+from bench.workload.reviews import generate_reviews
 from bench.workload.vocabulary import SPECIAL, Vocabulary, read_vocabulary
 
 Prepared = Callable[[Workload], Corpus]
@@ -119,7 +121,7 @@ def test_only_the_first_piece_of_a_word_is_labelled(letters: Vocabulary) -> None
 def test_a_long_sentence_is_cut_between_words_and_before_an_entity(letters: Vocabulary) -> None:
     """Room for 12 pieces; lengths 4, 3, 5, 4 and an entity in the middle: it moves to the second sample whole."""
     sentence = Sentence(("here", "ann", "lives", "oslo"), ("O", "B-PER", "I-PER", "I-PER"))
-    assert [len(word) for word in letters.encode_words(sentence.words)] == [4, 3, 5, 4]
+    assert [len(word) for word in letters.encode_each(sentence.words)] == [4, 3, 5, 4]
     arrays = ner_arrays([sentence], ("O", "B-PER", "I-PER"), letters, 14)
     assert arrays["offsets"].tolist() == [0, 4, 16]
     assert arrays["words"].tolist() == [1, 3]
@@ -171,6 +173,30 @@ def test_a_given_vocabulary_is_used_and_its_edits_are_noticed(tmp_path: Path, pr
     assert prepared(Workload(vocabulary=str(path))).folder != first.folder
 
 
+def test_a_text_that_does_not_fit_is_cut_at_its_end(letters: Vocabulary) -> None:
+    examples = [Example("good", "ab cdefgh"), Example("bad", "xyz")]
+    arrays = classification_arrays(examples, ("bad", "good"), letters, 8)
+    assert arrays["offsets"].tolist() == [0, 6, 9]
+    assert [letters.tokenizer.id_to_token(piece) for piece in arrays["tokens"][:6]] == [
+        "a",
+        "##b",
+        "c",
+        "##d",
+        "##e",
+        "##f",
+    ]
+    assert arrays["labels"].tolist() == [1, 0]
+
+
+def test_the_builtin_classification_corpus_is_that_of_the_first_version(prepared: Prepared) -> None:
+    """If it must change, raise `reviews.VERSION`: the cache is named by it."""
+    content = repr(generate_reviews("train")).encode()
+    assert hashlib.sha256(content).hexdigest() == "98ae38534d4b70f26fc033c02a29b1e9556c4e147e8d641fb90db5194ef1422b"
+    corpus = prepared(Workload(task="classification"))
+    assert corpus.labels == ("negative", "neutral", "positive")
+    assert read_meta(corpus.folder).samples_or_documents == 2000
+
+
 def test_wikitext_2_is_prepared_by_article(shared_data: Path, prepared: Prepared) -> None:
     data = shared_data / "wikitext2" / "train.txt"
     titles = [line for line in data.read_text().split("\n") if line.startswith(" = ") and not line.startswith(" = =")]
@@ -189,8 +215,8 @@ def test_wnut_17_is_prepared_word_by_word(shared_data: Path, prepared: Prepared)
 
 
 @pytest.mark.parametrize(("name", "words"), [("dev", 15_733), ("test", 23_394)])
-def test_the_other_parts_of_wnut_17_are_read_whole(
-    shared_data: Path, prepared: Prepared, name: str, words: int
-) -> None:
-    corpus = prepared(Workload(task="ner", data=str(shared_data / "wnut17" / f"{name}.conll")))
+def test_the_other_parts_of_wnut_17_are_read_whole(shared_data: Path, cache: Path, name: str, words: int) -> None:
+    validation = str(shared_data / "wnut17" / f"{name}.conll")
+    workload = Workload(task="ner", data=str(shared_data / "wnut17" / "train.conll"), validation=validation)
+    corpus = prepare_validation(workload, cache, lambda _: None)
     assert int(np.load(corpus.folder / "words.npy").sum()) == words

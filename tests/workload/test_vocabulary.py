@@ -75,7 +75,7 @@ def test_special_tokens_written_in_the_text_are_ordinary_text(tmp_path: Path) ->
 
 
 def test_a_word_without_pieces_is_unknown() -> None:
-    assert train_vocabulary(TEXTS, 30_522).encode_words(["the", "\u200d"])[1] == [1]
+    assert train_vocabulary(TEXTS, 30_522).encode_each(["the", "\u200d"])[1] == [1]
 
 
 def test_ids_of_a_given_vocabulary_are_looked_up_by_name(tmp_path: Path) -> None:

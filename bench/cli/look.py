@@ -1,0 +1,39 @@
+"""`paceline doctor` and `paceline init`: what is here, and where to start."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import click
+
+import bench
+from bench.errors import UserError
+
+
+@click.command()
+def doctor() -> int:
+    """Which backends, launchers, collectives and precisions work here, and why one does not."""
+    from bench import doctor as examine
+
+    click.echo("looking (each backend is imported for real) ...", err=True)
+    for finding in itertools.chain(examine.backends(), examine.launchers()):
+        mark = "ok" if finding.problem is None else "--"
+        said = (finding.problem or finding.detail).replace("\n", "\n" + " " * 19)
+        click.echo(f"{mark}  {finding.name:<14} {said}")
+    for name, reason in examine.set_up_problems().items():
+        click.echo(f"--  the set-up left out {name}: {reason}")
+    return 0
+
+
+@click.command()
+@click.argument("path", type=Path, default=Path("study.yaml"))
+def init(path: Path) -> None:
+    """Write a commented study to PATH to start from."""
+    if path.exists():
+        raise UserError(f"{path}: exists already; give another name")
+    try:
+        path.write_bytes((Path(bench.__file__).parent / "templates" / "study.yaml").read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    click.echo(f"{path} written; next: paceline plan {path}")

@@ -1,0 +1,117 @@
+"""`paceline plan` and `paceline run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.shared import RUNS, UserInterrupt, cluster_options, load_study, observe, on_termination, write
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.launch.commands import Cluster
+    from bench.records import Plan, Result
+
+
+@click.command()
+@click.argument("study", type=Path)
+@click.option("--quick", is_flag=True, help="As `run --quick` would.")
+@click.option("--runs", type=Path, default=RUNS, help="Where earlier runs lie, for the estimated time.")
+@cluster_options
+def plan(study: Path, quick: bool, runs: Path, **flags: Any) -> None:
+    """Show the trials of STUDY, the exact commands, and the estimated time. Starts nothing."""
+    from datetime import UTC, datetime
+
+    from bench.run import plan as decide
+
+    loaded, cluster = load_study(study, flags)
+    planned = decide(loaded, quick, cluster, datetime.now(UTC))
+    _show_plan(planned, cluster, runs)
+
+
+@click.command()
+@click.argument("study", type=Path, required=False)
+@click.option("--quick", is_flag=True, help="One repeat, few windows: a look, not a measurement.")
+@click.option("--runs", type=Path, default=RUNS, help="Folder for run folders.  [default: ./runs]")
+@click.option("--resume", type=Path, metavar="RUN", help="Continue RUN: make only the launches it lacks.")
+@click.option("--verbose", is_flag=True, help="One line a launch where there is no terminal.")
+@cluster_options
+def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbose: bool, **flags: Any) -> int:
+    """Run every trial of STUDY, then show the table and write report.html."""
+    from bench import run as program
+
+    if study is None and resume is None:
+        raise UserError("give a study to run, or --resume with a run folder to continue")
+    given = [name for name, value in {**flags, "quick": quick}.items() if value]
+    if resume is not None and given:
+        raise UserError(f"--resume continues a run as it was planned; leave out {', '.join(sorted(given))}")
+    with on_termination(), observe(verbose) as observer:
+        if resume is not None:
+            folder = resume
+            if study is not None:
+                _refuse_changed(study, resume, flags)
+        else:
+            assert study is not None
+            loaded, cluster = load_study(study, flags)
+            folder = program.begin(loaded, runs, quick, cluster, observer)
+            for note in loaded.notes:
+                click.echo(f"note: {note}", err=True)
+        try:
+            result = program.proceed(folder.resolve(), observer)
+        except KeyboardInterrupt as cause:
+            raise UserInterrupt(folder, cause) from None
+    return _finish(folder, result)
+
+
+def _refuse_changed(study: Path, run_folder: Path, flags: dict[str, Any]) -> None:
+    """Raises UserError when the study is no longer the one that the run was planned from."""
+    from datetime import UTC, datetime
+
+    from bench.collect import read_plan
+    from bench.resume import difference
+    from bench.run import plan as decide
+
+    planned = read_plan(run_folder.resolve())
+    room = sum(slots for _, slots in planned.hosts) or None
+    loaded, cluster = load_study(study, {**flags, "slots": room})
+    found = difference(decide(loaded, planned.quick, cluster, datetime.now(UTC)), planned)
+    if found is not None:
+        raise UserError(f"{study} is not the study of {run_folder}: {found}; run it anew, or resume without it")
+
+
+def _show_plan(planned: Plan, cluster: Cluster, runs: Path) -> None:
+    import os
+    import shlex
+
+    from bench import forecast
+    from bench.launch.commands import commands
+
+    for trial in planned.trials:
+        seconds, measured = forecast.launch_s(trial, runs)
+        about = "as measured before" if measured else "a rough guess"
+        launches = sum(trial_id == trial.id for trial_id, _ in planned.order)
+        click.echo(f"{trial.id}: {launches} x {seconds:.0f} s ({about})")
+        for command in commands(trial, runs.resolve() / "RUN" / trial.id / "0", sys.executable, cluster, os.environ):
+            click.echo(f"  {shlex.join(command.argv)}")
+    for trial, reason in planned.rejected:
+        click.echo(f"{trial.id}: not selectable, because {reason}")
+    for note in planned.notes:
+        click.echo(f"note: {note}")
+    seconds, measured = forecast.study_s(planned, runs)
+    about = "as measured before" if measured else "a rough guess: nothing was started"
+    click.echo(f"{len(planned.order)} launches, about {seconds / 60:.1f} minutes ({about})")
+
+
+def _finish(folder: Path, result: Result) -> int:
+    """Table on standard output, report beside the result; 1 when a trial failed."""
+    import reports
+
+    color = sys.stdout.isatty()
+    click.echo(reports.render(folder, "terminal" if color else "text"), nl=False)
+    path = folder / "report.html"
+    write(path, reports.render(folder, "html"))
+    click.echo(f"\n{path}")
+    return 1 if any(trial.status == "failed" for trial in result.trials) else 0

@@ -1,0 +1,136 @@
+"""What several commands share: the launch flags, the observer, and how an interrupt ends a run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.launch.commands import Cluster
+    from bench.study import Study
+
+RUNS = Path("runs")
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again, here with --resume
+EXIT_INTERRUPTED = 130
+
+
+def cluster_options(command: Any) -> Any:
+    """horovodrun's own flags, so that `./horovodrun.sh` takes what horovodrun takes."""
+    for option in reversed(
+        (
+            click.option("-np", "--num-proc", "slots", type=click.IntRange(1), help="Replicas there is room for."),
+            click.option("-H", "--hosts", help="host1:slots,host2:slots; this machine alone if not given."),
+            click.option("--hostfile", "-hostfile", type=Path, help="File with `host slots=N` lines."),
+            click.option("--network-interfaces", "interface", help="The network interface that ranks talk over."),
+            click.option("--gloo", is_flag=True, help="Horovod's controller is Gloo, the default."),
+            click.option("--mpi", is_flag=True, help="Horovod's controller is MPI."),
+            click.option("-p", "--ssh-port", type=click.IntRange(1, 65535), help="For launching on other hosts."),
+            click.option("-i", "--ssh-identity-file", help="For launching on other hosts."),
+            click.option("--launcher", type=click.Choice(["horovodrun", "torchrun", "mpirun", "local"]),
+                         help="In place of the study's own."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _cluster(flags: dict[str, Any]) -> Cluster:
+    from bench.launch.commands import Cluster, parse_hostfile, parse_hosts
+
+    if flags["gloo"] and flags["mpi"]:
+        raise UserError("give --gloo or --mpi, not both")
+    if flags["hosts"] and flags["hostfile"]:
+        raise UserError("give -H or --hostfile, not both")
+    hosts = parse_hostfile(flags["hostfile"]) if flags["hostfile"] else ()
+    hosts = parse_hosts(flags["hosts"]) if flags["hosts"] else hosts
+    return Cluster(
+        hosts=hosts,
+        network_interface=flags["interface"],
+        mpi=flags["mpi"],
+        ssh_port=flags["ssh_port"],
+        ssh_identity_file=flags["ssh_identity_file"],
+    )
+
+
+def load_study(path: Path, flags: dict[str, Any]) -> tuple[Study, Cluster]:
+    """The study at `path` and where to run it, as the flags of `cluster_options` say. Raises UserError."""
+    from bench import study
+
+    cluster = _cluster(flags)
+    room = sum(slots for _, slots in cluster.hosts)
+    slots = flags["slots"] or (room or None)
+    if room and slots and slots > room:
+        raise UserError(f"-np {slots} is more than the {room} slots of the given hosts")
+    return study.load(path, flags["launcher"], slots, cluster.hosts), cluster
+
+
+def observe(verbose: bool) -> Any:
+    """A context manager that gives a bench.run.Observer: bars on a terminal, lines if `verbose`, else silence."""
+    from contextlib import nullcontext
+
+    from rich.console import Console
+
+    from bench.progress import LineObserver, TerminalObserver
+    from bench.run import Observer
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        return TerminalObserver(console)
+    return nullcontext(LineObserver(console) if verbose else Observer())
+
+
+class Preempted(KeyboardInterrupt):
+    """The scheduler, or a closed terminal, wants this run to end."""
+
+
+@contextmanager
+def on_termination() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a run as Ctrl-C does: with its ranks, and with what is finished kept.
+
+    The first signal starts the end, which takes seconds; further ones change nothing, so that none is left behind.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        for known in before:
+            signal.signal(known, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else Preempted
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class UserInterrupt(click.ClickException):
+    """Ctrl-C or a signal: what is finished is kept, and the sentence says how to go on."""
+
+    def __init__(self, folder: Path, cause: KeyboardInterrupt) -> None:
+        self.status = EXIT_PREEMPTED if isinstance(cause, Preempted) else EXIT_INTERRUPTED
+        what = "told to end" if isinstance(cause, Preempted) else "interrupted"
+        super().__init__(f"{what}; finished launches are kept: paceline run --resume {folder}")
+
+    def show(self, file: Any = None) -> None:
+        """One line on stderr, then the status."""
+        click.echo(f"paceline: {self.message}", err=True)
+        sys.exit(self.status)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes atomically. Raises UserError with the system's reason."""
+    from bench.collect import write_atomically
+
+    try:
+        write_atomically(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None

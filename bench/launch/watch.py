@@ -1,0 +1,151 @@
+"""Looks at a running launch from outside: has a rank failed, does everything stand still, and who is behind?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench import journal, stacks
+from bench.errors import TrialError
+from bench.launch.deadlines import WINDOW_FLOOR_S, deadline_s
+from bench.records import Line, Phase, RankInfo, Trial, Window
+
+STACKS_S = stacks.CHECK_S + 3.0  # how long the ranks get to leave their stacks
+ORDER = (None, "start", "build", "warmup", "windows", "finish", "stop", "end")
+
+
+@dataclass(slots=True)
+class Watch:
+    """One launch's ranks, by the files that they write. `patience` is the study's factor on every deadline."""
+
+    folder: Path
+    ranks: int
+    trial: Trial
+    patience: float
+    clock: Callable[[], float] = time.monotonic
+    _sizes: tuple[int, ...] = ()
+    _moved: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        self._moved = self.clock()
+
+    def has_failed(self) -> bool:
+        """True when a rank said that it failed, or its process is gone from this host without a last word."""
+        for rank in range(self.ranks):
+            if (self.folder / f"rank-{rank}.error").exists():
+                return True
+            pid = self._pid(rank)
+            if pid is not None and not _runs(pid) and not self._has_ended(rank):
+                return True
+        return False
+
+    def hung(self) -> str | None:
+        """The sentence when no rank has written anything for longer than its phase allows; saves every rank's stacks.
+
+        Ranks wait for one another, so that soon after one has stopped all stand still.
+        """
+        sizes = tuple(self._size(rank) for rank in range(self.ranks))
+        if sizes != self._sizes:
+            self._sizes, self._moved = sizes, self.clock()
+            return None
+        idle_s = self.clock() - self._moved
+        if idle_s < WINDOW_FLOOR_S * self.patience:  # no phase is given less
+            return None
+        lines = [self._lines(rank) for rank in range(self.ranks)]
+        phases = [journal.last_phase(of_rank) for of_rank in lines]
+        phase = min(phases, key=ORDER.index)
+        windows = [line.duration_ns for line in lines[0] if isinstance(line, Window)]
+        if idle_s <= deadline_s(self.trial, phase, windows, self.patience):
+            return None
+        if phase == "end":
+            return f"every rank has finished, and the launcher still runs after {idle_s:.0f} s"
+        where = f"hung: nothing was written for {idle_s:.0f} s"
+        return f"{where}; {self._blame(lines, phases)}"
+
+    def _blame(self, lines: list[list[Line]], phases: list[str | None]) -> str:
+        """Who did not arrive: a rank that does not respond, else the one that wrote least, else where all stand."""
+        absent = [rank for rank in range(self.ranks) if not lines[rank]]
+        if absent:
+            return f"rank {absent[0]} never arrived"
+        self._ask_for_stacks()
+        stands = [self._where(rank) for rank in range(self.ranks)]
+        silent = [rank for rank, at in enumerate(stands) if at is None]
+        if silent and len(silent) < self.ranks:
+            rank = silent[0]
+            return f"rank {rank} does not respond{self._state(rank)} in {phases[rank]}; the others wait for it"
+        least = min(map(len, lines))
+        behind = [rank for rank in range(self.ranks) if len(lines[rank]) == least]
+        if len(behind) == self.ranks:
+            behind = [rank for rank in range(self.ranks) if not stacks.waits(self._stacks(rank))]
+        if 0 < len(behind) < self.ranks:
+            rank = behind[0]
+            return f"rank {rank} did not arrive: in {phases[rank]} at {stands[rank]}; the others wait for it"
+        places = ", ".join(f"rank {rank} in {phases[rank]} at {at}" for rank, at in enumerate(stands))
+        return f"{places} (stacks: {self.folder}/rank-*.stack)"
+
+    def _ask_for_stacks(self) -> None:
+        stacks.request_file(self.folder).touch()
+        for rank in range(self.ranks):
+            pid = self._pid(rank)
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, stacks.SIGNAL)
+        until = self.clock() + STACKS_S
+        while self.clock() < until and any(self._where(rank) is None for rank in range(self.ranks)):
+            time.sleep(0.1)
+
+    def _where(self, rank: int) -> str | None:
+        return stacks.innermost(self._stacks(rank))
+
+    def _stacks(self, rank: int) -> str:
+        try:
+            return stacks.stack_file(self.folder, rank).read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def _state(self, rank: int) -> str:
+        """ " (stopped)" and the like, where the system tells."""
+        pid = self._pid(rank)
+        try:
+            return "" if pid is None else f" (process {psutil.Process(pid).status()})"
+        except psutil.Error:
+            return ""
+
+    def _pid(self, rank: int) -> int | None:
+        """Process id of a rank on this host, None where it has not started or runs elsewhere."""
+        try:
+            with (self.folder / f"rank-{rank}.jsonl").open("rb") as lines:
+                info = journal.decode_line(lines.readline())
+        except (OSError, TrialError):
+            return None
+        return info.pid if isinstance(info, RankInfo) and info.host == socket.gethostname() else None
+
+    def _size(self, rank: int) -> int:
+        try:
+            return (self.folder / f"rank-{rank}.jsonl").stat().st_size
+        except OSError:
+            return 0
+
+    def _lines(self, rank: int) -> list[Line]:
+        with suppress(TrialError):
+            return journal.read(self.folder, rank)
+        return []
+
+    def _has_ended(self, rank: int) -> bool:
+        lines = self._lines(rank)
+        return bool(lines) and isinstance(lines[-1], Phase) and lines[-1].name == "end"
+
+
+def _runs(pid: int) -> bool:
+    """False also for a zombie: it has ended, and only its launcher has not taken note."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,0 +1,54 @@
+"""Records with a checksum in the file: whoever reads a damaged or edited one is told, and gets nothing of it.
+
+The file is one JSON object whose last member is "sha256", of all bytes before it with the closing brace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+import msgspec
+
+from bench.records import SCHEMA, Record
+
+Some = TypeVar("Some", bound=Record)
+
+_MEMBER = b',"sha256":"'
+_TAIL = len(_MEMBER) + 64 + len(b'"}')
+
+
+class Damaged(Exception):
+    """The content is not what was written; the message is a clause that says how."""
+
+
+def seal(record: Record) -> bytes:
+    """The file's content."""
+    body = msgspec.json.encode(record)
+    return body[:-1] + _MEMBER + hashlib.sha256(body).hexdigest().encode() + b'"}'
+
+
+def unseal(content: bytes, kind: type[Some]) -> Some:
+    """The record that was sealed. Raises Damaged for anything that is not bit for bit what `seal` returned."""
+    schema = _schema(content)
+    if schema != SCHEMA:
+        raise Damaged(f"it has schema {schema}, this paceline reads {SCHEMA}; use the paceline that wrote it")
+    body, tail = content[:-_TAIL] + b"}", content[-_TAIL:]
+    if not tail.startswith(_MEMBER) or not tail.endswith(b'"}'):
+        raise Damaged("it is cut off: its checksum is missing")
+    if hashlib.sha256(body).hexdigest().encode() != tail[len(_MEMBER) : -2]:
+        raise Damaged("it was damaged or edited: its checksum is another")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Damaged(f"it is no {kind.__name__}: {error}") from None
+
+
+def _schema(content: bytes) -> object:
+    try:
+        found = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"it is cut off or damaged: {error}") from None
+    if not isinstance(found, dict) or "schema" not in found:
+        raise Damaged("it is no record of paceline")
+    return found["schema"]

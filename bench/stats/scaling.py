@@ -1,0 +1,99 @@
+"""Scaling: speed-up, efficiency, and the curves that explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.stats.estimates import Estimate, ratio
+
+
+def scaling_efficiency(rates: Sequence[float], baseline_rates: Sequence[float], replicas: int) -> Estimate | None:
+    """Weak scaling: R(N) / (N R(1)); 1.0 is perfect. The interval is the ratio's, divided by N."""
+    return _divided(ratio(rates, baseline_rates), replicas)
+
+
+def strong_efficiency(times: Sequence[float], baseline_times: Sequence[float], replicas: int) -> Estimate | None:
+    """Strong scaling: T(1) / (N T(N)), times of a step of one and the same global batch; 1.0 is perfect."""
+    return _divided(ratio(baseline_times, times), replicas)
+
+
+def speed_up(times: Sequence[float], baseline_times: Sequence[float]) -> Estimate | None:
+    """T(1) / T(N) at a fixed global batch; N is perfect."""
+    return ratio(baseline_times, times)
+
+
+def is_suspect(efficiency: Estimate) -> bool | None:
+    """True when the whole interval lies above 1: caches aside, the baseline or the work is then not what it seems.
+    None where there is no interval."""
+    return None if efficiency.low is None else efficiency.low > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Amdahl:
+    """T(N) = T(1) (serial + (1 - serial) / N) (Amdahl, AFIPS 1967). `single` is T(1), in the unit of the times."""
+
+    single: float
+    serial: float
+
+    def time(self, replicas: float) -> float:
+        return self.single * (self.serial + (1 - self.serial) / replicas)
+
+
+def fit_amdahl(replicas: Sequence[int], times: Sequence[float]) -> Amdahl | None:
+    """Least squares of relative error, both parts at least 0. None below two different replica counts.
+
+    Linear in T(1) serial (column 1) and T(1) (1 - serial) (column 1 / N).
+    """
+    sizes = np.asarray(replicas, np.float64)
+    found = _fit([np.ones_like(sizes), 1 / sizes], times)
+    if found is None or sum(found) == 0:
+        return None
+    return Amdahl(found[0] + found[1], found[0] / (found[0] + found[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyBandwidth:
+    """T(N) = alone + 2 (N - 1) latency + 2 (N - 1) / N seconds_per_message: a ring all-reduce after the step.
+
+    Thakur, Rabenseifner and Gropp, IJHPCA 19 (2005): 2 (N - 1) messages of 1 / N of the gradients each.
+    `message` is the time that all gradients take at full bandwidth, so bandwidth = gradient bytes / message.
+    All in the unit of the times.
+    """
+
+    alone: float
+    latency: float
+    message: float
+
+    def time(self, replicas: float) -> float:
+        return self.alone + 2 * (replicas - 1) * (self.latency + self.message / replicas)
+
+
+def fit_latency_bandwidth(replicas: Sequence[int], times: Sequence[float]) -> LatencyBandwidth | None:
+    """Least squares of relative error at a fixed batch per replica, all parts at least 0. None below three different
+    replica counts."""
+    sizes = np.asarray(replicas, np.float64)
+    found = _fit([np.ones_like(sizes), 2 * (sizes - 1), 2 * (sizes - 1) / sizes], times)
+    return None if found is None else LatencyBandwidth(*found)
+
+
+def _divided(found: Estimate | None, replicas: int) -> Estimate | None:
+    if found is None:
+        return None
+    low, high = (None if bound is None else bound / replicas for bound in (found.low, found.high))
+    return Estimate(found.point / replicas, low, high, found.launches)
+
+
+def _fit(columns: Sequence[NDArray[np.float64]], times: Sequence[float]) -> list[float] | None:
+    """Coefficients, none negative, that minimise the sum of ((model - time) / time)^2 (Lawson and Hanson's NNLS)."""
+    from scipy import optimize
+
+    design = np.stack(columns, axis=-1)
+    if np.linalg.matrix_rank(design) < len(columns):
+        return None
+    measured = np.asarray(times, np.float64)
+    coefficients, _ = optimize.nnls(design / measured[:, None], np.ones_like(measured))
+    return [float(value) for value in coefficients]

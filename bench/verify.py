@@ -1,0 +1,193 @@
+"""`paceline verify`: the gates alone, over the study's own trials and sizes. Nothing is timed, so launches overlap."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench import agreement, catalog, collect, failure, gates, journal, lease, proofs
+from bench.agreement import Rehearsed
+from bench.errors import TrialError, UserError
+from bench.gates import rehearsal as rehearsal_gates
+from bench.gates.launch import named
+from bench.gates.report import trained_elements
+from bench.launch import commands as launch
+from bench.launch.commands import Cluster, Command
+from bench.launch.execute import Ended, execute
+from bench.launch.watch import Watch
+from bench.records import Assignment, GateOutcome, Plan, Rehearsal, Trial, Verification, Verified
+from bench.run import Observer, new_folder, plan, prepare
+from bench.sealed import seal
+from bench.study import Study
+from bench.verification import GRADIENTS, WEIGHTS
+
+STEPS = 10
+AT_ONCE = 2
+
+Starter = Callable[[Trial, Path, Cluster], Sequence[Command]]
+Outcome = Rehearsed | str
+
+
+def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Observer) -> tuple[Path, Verification]:
+    """Launches every trial once, compares all, keeps what was found. Raises UserError before any launch."""
+    if not study.trials:
+        reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
+        raise UserError(f"no trial of the study {study.header.name!r} can run here: {reasons}")
+    now = datetime.now(UTC)
+    subjects = {subject.id: subject for subject in map(proofs.subject, study.trials)}
+    planned = plan(msgspec.structs.replace(study, trials=list(subjects.values())), False, cluster, now)
+    assignments = [assign(trial, steps, planned, runs, observer) for trial in planned.trials]
+    folder = new_folder(runs, f"{study.header.name}-verify-{now:%Y%m%dT%H%M%SZ}").resolve()
+    collect.write_atomically(folder / "study.yaml", study.yaml.encode())
+    found = _launch_all(assignments, folder, planned, cluster, observer)
+    verified = judge(assignments, found, planned.created_utc)
+    for outcome in found.values():
+        _remove_tensors(outcome)
+    verification = Verification(
+        study=planned.study, environment=planned.environment, trials=verified, rejected=planned.rejected
+    )
+    collect.write_atomically(folder / collect.VERIFICATION, seal(verification))
+    proofs.remember(verification, planned.trials, runs)
+    return folder, verification
+
+
+# ---- launching --------------------------------------------------------------------------------------------------
+
+
+def assign(trial: Trial, steps: int, planned: Plan, runs: Path, observer: Observer) -> Assignment:
+    """What the ranks of a trial are told; its data and weights are made. Raises UserError for unusable input."""
+    prepared = prepare(trial, runs, observer)
+    ranks, local_replicas = launch.ranks(trial)
+    return Assignment(
+        trial=trial,
+        trial_id=trial.id,
+        repeat=0,
+        ranks=ranks,
+        local_replicas=local_replicas,
+        data=str(prepared.data.resolve()),
+        checkpoint=str(prepared.checkpoint.resolve()),
+        verify_steps=steps,
+        network_interface=planned.network_interface,
+        rendezvous_port=planned.rendezvous_port,
+    )
+
+
+def _launch_all(
+    assignments: Sequence[Assignment], folder: Path, planned: Plan, cluster: Cluster, observer: Observer
+) -> dict[str, Outcome]:
+    """By trial id. Two at a time, unless they would want the same port or GPU. An interrupt ends all of them."""
+    interrupted = threading.Event()
+
+    def tick() -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+    def one(assignment: Assignment) -> Outcome:
+        observer.preparing(f"verifying {assignment.trial_id}")
+        return rehearse(assignment, folder / assignment.trial_id, planned, cluster, tick)
+
+    with ThreadPoolExecutor(1 if planned.rendezvous_port or catalog.has_gpu() else AT_ONCE) as pool:
+        waiting = {assignment.trial_id: pool.submit(one, assignment) for assignment in assignments}
+        try:
+            return {trial_id: future.result() for trial_id, future in waiting.items()}
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def rehearse(
+    assignment: Assignment, folder: Path, planned: Plan, cluster: Cluster, tick: Callable[[], None]
+) -> Outcome:
+    """One launch of all ranks in a folder of its own; the sentence of its failure where it was not whole."""
+    folder.mkdir(parents=True, mode=0o700)
+    assignment = msgspec.structs.replace(assignment, lease=str(folder / "lease"))
+    collect.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
+    lease.renew(folder / "lease")
+    to_start = launch.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
+    watch = Watch(folder, assignment.ranks, assignment.trial, planned.patience)
+    try:
+        return gathered(assignment, folder, execute(to_start, watch, planned.timeout_s, folder / "lease", tick))
+    except TrialError as error:
+        return str(error)
+
+
+def gathered(assignment: Assignment, folder: Path, ended: Ended) -> Rehearsed:
+    """What all ranks left. Raises TrialError with the sentence of the row where something is missing."""
+    lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
+    reason = failure.why(folder, lines, ended)
+    if reason is not None:
+        raise TrialError(reason)
+    return Rehearsed(
+        assignment=assignment,
+        folder=folder,
+        reports=[collect.report(rank, of_rank) for rank, of_rank in enumerate(lines)],
+        rehearsals=[collect.only(of_rank, Rehearsal) for of_rank in lines],
+    )
+
+
+def _remove_tensors(outcome: Outcome) -> None:
+    if isinstance(outcome, Rehearsed):
+        for name in (GRADIENTS, WEIGHTS):
+            (outcome.folder / name).unlink(missing_ok=True)
+
+
+# ---- judging ----------------------------------------------------------------------------------------------------
+
+
+def judge(assignments: Sequence[Assignment], found: dict[str, Outcome], created_utc: str) -> list[Verified]:
+    """Every trial by itself, and beside the others that did the same work, in the order of `assignments`."""
+    whole = [outcome for outcome in found.values() if isinstance(outcome, Rehearsed)]
+    compared = agreement.between(whole)
+    verified = []
+    for assignment in assignments:
+        outcome, trial = found[assignment.trial_id], assignment.trial
+        against = compared.get(assignment.trial_id, agreement.Compared())
+        verified.append(
+            Verified(
+                trial_id=trial.id,
+                backend=trial.backend,
+                replicas=trial.replicas,
+                created_utc=created_utc,
+                steps=assignment.verify_steps,
+                reference=against.reference,
+                error=outcome if isinstance(outcome, str) else None,
+                losses=against.losses,
+                gradients=against.gradients,
+                updates=against.updates,
+                gates=[*own_gates(outcome), *against.gates] if isinstance(outcome, Rehearsed) else [],
+            )
+        )
+    return verified
+
+
+def own_gates(rehearsed: Rehearsed) -> list[GateOutcome]:
+    """All gates of one launch, those of every launch first."""
+    assignment, trial = rehearsed.assignment, rehearsed.trial
+    expected, weights = _expected_data(assignment)
+    trained = trained_elements(assignment)
+    outcomes = [
+        rehearsal_gates.averaged(trial, rehearsed.rehearsals, trained),
+        rehearsal_gates.own_data(rehearsed.rehearsals, expected),
+        rehearsal_gates.learns(trial, rehearsed.rehearsals, [weights[head] for head in rehearsed.heads]),
+        rehearsal_gates.restored(rehearsed.rehearsals),
+    ]
+    return [*gates.of_launch(assignment, rehearsed.reports), *(named(outcome, trial.backend) for outcome in outcomes)]
+
+
+def _expected_data(assignment: Assignment) -> tuple[list[list[int]], dict[str, float]]:
+    """Digests by rank and step, and the global weights of the repeated batch, from the corpus itself."""
+    from bench.workload.batches import Batches
+
+    trial, local, digests = assignment.trial, assignment.local_replicas, []
+    for rank in range(assignment.ranks):
+        batches = Batches(Path(assignment.data), trial.workload, rank * local, local, trial.replicas)
+        digests.append([batches.digest(batches.batch(step)) for step in range(assignment.verify_steps)])
+    return digests, dict(batches.batch(assignment.verify_steps).global_weights)

@@ -1,0 +1,359 @@
+"""What a rank of a contract launch does, scenario by scenario; plans.py says with which trial.
+
+Whatever can be compared on the spot is reduced to a number here; what needs other ranks or launches goes to the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from arithmetic import Rules, Values, clipped, relative_errors, wide
+from ranks import Run, Seen
+
+from bench.protocols import Batch
+
+STEPS = 8
+REPEATED = 20
+DETOUR = 3
+SCALED_STEPS = 12
+
+
+def adamw(run: Run) -> Seen:
+    """Before any step: a planted exchange, steps in microbatches, gradients; then the formula and the first steps."""
+    before, empty = run.digests(), len(run.backend.exchanges())
+    planted, unmoved = run.planted(1.0), run.digests() == before
+    run.backend.snapshot()  # the optimizer has no state yet
+    parts = in_microbatches(run, 2 * run.world.replicas)
+    run.backend.restore()
+    run.train([run.batch(0)])
+    gradients = run.values("gradient")
+    run.backend.restore()
+    return {
+        "planted": planted,
+        "planting_leaves_the_weights": unmoved,
+        "exchanges_before_a_step": empty,
+        "shapes": run.shapes(),
+        "weight_dtypes": sorted({str(value.dtype) for value in run.values("weight").values()}),
+        "gradient_errors": reference_errors(run, gradients),
+        "parts_errors": relative_errors(parts.pop("gradients"), gradients),
+        "parts": parts,
+        **two_steps_by_the_formula(run),
+        "rest": run.train(run.steps(2, STEPS - 2)),
+        "digests": run.digests(),
+        **run.described(),
+    }
+
+
+def in_microbatches(run: Run, count: int) -> Seen:
+    """The gradients of step 0, and the losses of the first steps."""
+    batches = run.share(run.first_replica, run.world.local_replicas, accumulation=count)
+    first = run.train([batches.batch(0)])
+    gradients = run.values("gradient")
+    return {"first": first, "gradients": gradients, "rest": run.train([batches.batch(step) for step in (1, 2)])}
+
+
+def two_steps_by_the_formula(run: Run) -> Seen:
+    """Steps 0 and 1; how far any weight is from where the optimizer's formula takes it."""
+    start = run.values("weight")
+    rules = Rules(run.trial.optimizer, start)
+    first = run.train([run.batch(0)])
+    after_one = run.values("weight")
+    first_error = rules.largest_error(start, run.values("gradient"), after_one, step=0)
+    second = run.train([run.batch(1)])
+    after_two = run.values("weight")
+    second_error = rules.largest_error(after_one, run.values("gradient"), after_two, step=1)
+    return {
+        "first": first,
+        "second": second,
+        "update_errors": [first_error, second_error],
+        "largest_update": max(float(np.max(np.abs(wide(after_two[key]) - wide(start[key])))) for key in start),
+    }
+
+
+def sgd(run: Run) -> Seen:
+    """With dropout: the formula; the same units after a restore and after a rebuild; evaluation leaves no trace."""
+    backend, batches = run.backend, run.steps(0, DETOUR)
+    backend.snapshot()
+    formula = two_steps_by_the_formula(run)
+    backend.restore()
+    trained, digests = run.train(batches), run.digests()
+    same_data = run.train([every_replica_the_same(run, step) for step in range(2)])
+    facts = run.described()
+    backend.restore()
+    repeated = run.train([run.batch(0)] * REPEATED)
+    backend.restore()
+    watched = evaluations_between(run, batches)
+    backend.build(run.trial, Path(run.plan["checkpoint"]))
+    rebuilt = run.train(batches)
+    return {
+        **formula,
+        "trained": trained,
+        "digests": digests,
+        "same_data": same_data,
+        "repeated": repeated,
+        "watched": watched,
+        "rebuilt": rebuilt,
+        "rebuilt_digests": run.digests(),
+        **facts,
+    }
+
+
+def evaluations_between(run: Run, batches: list[Batch]) -> Seen:
+    """The same steps with an evaluation before each; the first one sees the initial weights."""
+    first = run.evaluate(run.global_batch(0))
+    numerators = []
+    for batch in batches:
+        numerators += run.train([batch])["numerators"]
+        run.evaluate(run.global_batch(batch.step + 1))
+    return {"first": first, "numerators": numerators, "digests": run.digests()}
+
+
+def every_replica_the_same(run: Run, step: int) -> Batch:
+    """Replica 0's share for all replicas, so that only the dropped units can differ."""
+    batch, copies = run.share(0, 1).batch(step), run.world.local_replicas
+    arrays = {name: np.repeat(array, copies, axis=1) for name, array in batch.arrays.items()}
+    return Batch(
+        step=step,
+        arrays=arrays,
+        global_weights=batch.global_weights,
+        samples=batch.samples * copies,
+        tokens_real=batch.tokens_real * copies,
+        tokens_padded=batch.tokens_padded * copies,
+    )
+
+
+def classification(run: Run) -> Seen:
+    """LAMB with clipping and a schedule: gradients of a full and of a local step; the formula; the detour."""
+    evaluated = run.evaluate(run.global_batch(0))
+    run.backend.snapshot()
+    run.train([run.batch(0)], exchange=False)
+    local = run.values("gradient")
+    run.backend.restore()
+    run.train([run.batch(0)])
+    whole = run.values("gradient")
+    run.backend.restore()
+    trained = two_steps_by_the_formula(run)
+    rest = run.train(run.steps(2, STEPS - 2))
+    digests = run.digests()
+    described, ahead = run.described(), detour(run)
+    at_the_end = run.digests()
+    run.train(run.steps(run.trial.optimizer.decay_steps, 2))
+    return {
+        **trained,
+        **described,
+        "evaluated": evaluated,
+        "gradient_errors": reference_errors(run, whole),
+        "local_gradient_errors": reference_errors(run, local, own=True),
+        "rest": rest,
+        "digests": digests,
+        "detour": ahead,
+        "rate_0_leaves_the_weights": run.digests() == at_the_end,
+        "last_rates": sorted({each["learning_rate"] for each in run.described()["settings"]}),
+    }
+
+
+def detour(run: Run) -> Seen:
+    """The same full steps twice from one snapshot, the second time after local steps and a restore."""
+    ahead, local = run.steps(STEPS, DETOUR), run.steps(STEPS + DETOUR, DETOUR)
+    backend = run.backend
+    before = run.digests()
+    backend.snapshot()
+    straight, straight_digests = run.train(ahead), run.digests()
+    backend.restore()
+    apart = run.train(local, exchange=False)
+    apart_digests = run.digests()
+    backend.restore()
+    restored = run.digests()
+    again, again_digests = run.train(ahead), run.digests()
+    return {
+        "before": before,
+        "straight": straight,
+        "straight_digests": straight_digests,
+        "apart": apart,
+        "apart_digests": apart_digests,
+        "restored": restored,
+        "again": again,
+        "again_digests": again_digests,
+    }
+
+
+def ner(run: Run) -> Seen:
+    """Adafactor. After the last step, an evaluation of the batch that the next step trains on."""
+    evaluated = run.evaluate(run.global_batch(0))
+    trained = two_steps_by_the_formula(run)
+    rest = run.train(run.steps(2, STEPS - 2))
+    described = run.described()
+    digests = run.digests()
+    before_the_next = run.evaluate(run.global_batch(STEPS))
+    following = run.train([run.batch(STEPS)])
+    return {
+        **trained,
+        **described,
+        "evaluated": evaluated,
+        "rest": rest,
+        "digests": digests,
+        "before_the_next": before_the_next,
+        "next": following,
+    }
+
+
+def wire(run: Run) -> Seen:
+    """Gradients that cross in 16 bits, against those made by hand."""
+    run.train([run.batch(0)])
+    errors = reference_errors(run, run.values("gradient"))
+    rest = run.train(run.steps(1, DETOUR))
+    return {
+        "gradient_errors": errors,
+        "rest": rest,
+        "digests": run.digests(),
+        "planted": run.planted(0.1),
+        **run.described(),
+    }
+
+
+def bfloat16(run: Run) -> Seen:
+    """The steps of "adamw", computed and where possible exchanged in 16 bits."""
+    first = run.train(run.steps(0, 2))
+    rest = run.train(run.steps(2, STEPS - 2))
+    return {
+        "first": first,
+        "rest": rest,
+        "digests": run.digests(),
+        "weight_dtypes": sorted({str(value.dtype) for value in run.values("weight").values()}),
+        "planted": run.planted(0.1),
+        **run.described(),
+    }
+
+
+def float16(run: Run) -> Seen:
+    """Steps on one batch, from a scale that overflows; then a few steps twice from one snapshot."""
+    start = run.values("weight")
+    first_update, history = None, []
+    for _ in range(SCALED_STEPS):
+        history.append(scaled_step(run, 0))
+        if first_update is None and history[-1]["digests"] != history[0]["digests"]:
+            first_update = update_by_the_formula(run, start)
+    described = run.described()
+    run.backend.snapshot()
+    straight = [scaled_step(run, step) for step in range(DETOUR)]
+    run.backend.restore()
+    again = [scaled_step(run, step) for step in range(DETOUR)]
+    return {"history": history, "first_update": first_update, "straight": straight, "again": again, **described}
+
+
+def scaled_step(run: Run, step: int) -> Seen:
+    """One step, and what the loss scale did in it."""
+    trained = run.train([run.batch(step)])
+    facts = run.backend.facts()
+    return {
+        "trained": trained,
+        "scale": facts.loss_scale,
+        "skipped_steps": facts.skipped_steps,
+        "digests": run.digests(),
+    }
+
+
+def update_by_the_formula(run: Run, start: Values) -> Seen:
+    """The optimizer's first step, however many were left out before."""
+    gradients = run.values("gradient")
+    error = Rules(run.trial.optimizer, start).largest_error(start, gradients, run.values("weight"), step=0)
+    return {"error": error, "gradient_errors": reference_errors(run, gradients)}
+
+
+def compiled(run: Run) -> Seen:
+    """The first steps of "adamw", and one without an exchange."""
+    first = run.train(run.steps(0, DETOUR))
+    digests = run.digests()
+    return {"first": first, "digests": digests, "local": run.train([run.batch(0)], exchange=False), **run.described()}
+
+
+def few(run: Run) -> Seen:
+    """Enough to see that the ranks found each other."""
+    return {"trained": run.train(run.steps(0, 2)), "digests": run.digests(), **run.described()}
+
+
+def fifty(run: Run) -> Seen:
+    """50 steps; rank 0 leaves what they added to each tensor of its first replica."""
+    start = first_replica(run)
+    trained = run.train(run.steps(0, 50))
+    digests = run.digests()
+    if run.world.rank == 0:
+        after = first_replica(run)
+        np.savez(run.plan["updates"], **{name: after[name] - value for name, value in start.items()})
+    return {"trained": trained, "digests": digests, **run.described()}
+
+
+def first_replica(run: Run) -> dict[str, np.ndarray]:
+    """The weights of the first local replica, by name."""
+    values = run.values("weight")
+    first = min(replica for replica, _ in values)
+    return {name: value for (replica, name), value in values.items() if replica == first}
+
+
+def bad_input(run: Run) -> Seen:
+    """A token id that the vocabulary has not: the step or its fence must raise, and `stop` must still work."""
+    batch = run.batch(0)
+    ids = np.full_like(batch.arrays["input_ids"], 1_000_000)
+    wrong = Batch(
+        **{
+            **{name: getattr(batch, name) for name in Batch.__slots__},
+            "arrays": {**batch.arrays, "input_ids": ids},
+        }
+    )
+    try:
+        run.backend.step(wrong, True)
+        run.backend.fence()
+    except Exception as error:
+        return {"raised": f"{type(error).__name__}: {error}"[:500]}
+    return {"raised": None}
+
+
+def protocol_only(run: Run) -> Seen:
+    """For a backend without a framework: the calls and the shapes."""
+    trained = run.train(run.steps(0, 2))
+    run.backend.snapshot()
+    local = run.train([run.batch(2)], exchange=False)
+    run.backend.restore()
+    return {
+        "trained": trained,
+        "local": local,
+        "digests": run.digests(),
+        "planted": run.planted(1.0),
+        "evaluated": run.evaluate(run.global_batch(0)),
+        **run.described(),
+    }
+
+
+def reference_errors(run: Run, gradients: Values, own: bool = False) -> dict[str, float] | None:
+    """Against the gradients made by hand, clipped as the trial says. `own`: of a replica's own share alone."""
+    if run.plan["reference"] is None:
+        return None
+    task, replicas = run.trial.workload.task, run.world.replicas
+    expected: Values = {}
+    with np.load(run.plan["reference"]) as reference:
+        for index, replica in enumerate(sorted({replica for replica, _ in gradients})):
+            share = f"{replicas}|{run.first_replica + index}" if own else "global"
+            by_hand = {name: reference[f"{task}|{share}|{name}"] for each, name in gradients if each == replica}
+            kept = clipped(by_hand, run.trial.optimizer.clip_norm)
+            expected |= {(replica, name): value for name, value in kept.items()}
+    return relative_errors(gradients, expected)
+
+
+SCENARIOS: dict[str, Callable[[Run], Seen]] = {
+    "adamw": adamw,
+    "sgd": sgd,
+    "classification": classification,
+    "ner": ner,
+    "wire": wire,
+    "bfloat16": bfloat16,
+    "float16": float16,
+    "compiled": compiled,
+    "few": few,
+    "fifty_pretraining": fifty,
+    "fifty_ner": fifty,
+    "fifty_classification": fifty,
+    "bad_input": bad_input,
+    "protocol_only": protocol_only,
+}

@@ -1,0 +1,116 @@
+"""The gate on real launches of this machine: the same work again and again, and the same work made slower.
+
+A part is one run of ten launches; its record is the launch rates, so that the verdicts can be computed again with the
+gate as it is now. Every run is held against the run before it, looking after 3, 6 and 10 launches as
+`paceline check --resolve` does. `null` sleeps for a programmed time in real processes; `torch_bare` trains. A slower
+null run sleeps 10 % longer; a slower torch_bare run is a real one whose rates are divided by 1.1: real noise, and a
+slowdown that is known exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench import regression
+from tests.proof.gate import check
+from tests.proof.record import ROOT, Experiment, Part
+from tests.proof.simulate import wilson
+
+SLOWDOWN = 0.1
+STUDIES = {
+    "null": """
+name: proof-null
+launcher: local
+bare: false
+repeats: 10
+workload: {sequence_length: 16, batch_per_replica: 4}
+timing: {warmup_windows: 1, windows: 10, steps_per_window: 5}
+backend: "null"
+replicas: 2
+options: {step_ms: STEP_MS}
+""",
+    "torch_bare": """
+name: proof-torch-bare
+launcher: local
+repeats: 10
+workload: {model: tiny, sequence_length: 32, batch_per_replica: 4}
+timing: {warmup_windows: 3, windows: 10, steps_per_window: 10}
+backend: torch_bare
+replicas: 1
+threads_per_replica: 1
+""",
+}
+STEP_MS = 20.0
+
+
+def experiment(seed: int = 1, same: Mapping[str, int] | None = None, slower: int = 10) -> Experiment:
+    """`same` runs per study, one more than the checks they make, and `slower` ones of null between them."""
+    same = same or {"null": 41, "torch_bare": 21}
+    parts: dict[str, Part] = {}
+    for number in range(max(same.values())):
+        for name, runs in same.items():
+            if number < runs:
+                parts[f"{name} {number}"] = _run(name, STEP_MS)
+        if number < slower:
+            parts[f"null slower {number}"] = _run("null", STEP_MS * (1 + SLOWDOWN))
+    return Experiment(
+        name="real",
+        about="samples per second of every launch of runs of the same work, and of work made slower",
+        proves=("tests/proof/real.py",),
+        settings={"seed": seed, "same": dict(same), "slower": slower, "slowdown": SLOWDOWN},
+        parts=parts,
+    )
+
+
+def _run(name: str, step_ms: float) -> Part:
+    def part(rng: np.random.Generator) -> Any:
+        from bench import baselines, run, study
+        from bench.launch.commands import Cluster
+
+        runs = ROOT / "runs" / "proof"
+        runs.mkdir(parents=True, exist_ok=True)
+        path = runs / f"{name}.yaml"
+        path.write_text(STUDIES[name].replace("STEP_MS", repr(step_ms)))
+        folder = run.begin(study.load(path), runs, False, Cluster(), run.Observer())
+        result = run.proceed(folder.resolve(), run.Observer())
+        (reading,) = baselines.read_run(folder)
+        if reading.reason is not None:
+            raise RuntimeError(f"{folder}: {reading.reason}")
+        environment = result.environment
+        return {
+            "created_utc": result.created_utc,
+            "cpu": environment.cpu,
+            "cores": environment.cores,
+            "load_average": environment.load_average,
+            "rates": [round(rate, 6) for rate in reading.launch_rates],
+        }
+
+    return part
+
+
+def verdicts(parts: Mapping[str, Any], name: str) -> Mapping[str, list[regression.Verdict]]:
+    """ "same": of each run against the one before it. "slower": of runs that were made slower."""
+    runs = [parts[one]["rates"] for one in _in_order(parts, name)]
+    same = [check(own, before).verdict for before, own in itertools.pairwise(runs)]
+    made_slower = [parts[one]["rates"] for one in _in_order(parts, f"{name} slower")]
+    if made_slower:
+        slower = [check(own, before).verdict for before, own in zip(runs, made_slower, strict=False)]
+    else:
+        scaled = [[rate / (1 + SLOWDOWN) for rate in own] for own in runs[1:]]
+        slower = [check(own, before).verdict for before, own in zip(runs, scaled, strict=False)]
+    return {"same": same, "slower": slower}
+
+
+def share(found: Sequence[regression.Verdict], wanted: regression.Verdict) -> tuple[float, float, float]:
+    """Of `wanted` among the verdicts, with its 95 % interval."""
+    count = list(found).count(wanted)
+    return (count / len(found), *wilson(count, len(found)))
+
+
+def _in_order(parts: Mapping[str, Any], name: str) -> list[str]:
+    numbers = [one.removeprefix(f"{name} ") for one in parts if one.startswith(f"{name} ")]
+    return [f"{name} {number}" for number in sorted((number for number in numbers if number.isdigit()), key=int)]

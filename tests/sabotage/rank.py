@@ -1,0 +1,301 @@
+"""One rank of sabotaged launches: `python -P rank.py FOLDER`. The real worker and the real backend, with one fault each.
+
+FOLDER holds faults.json: [[folder of a launch, name of a fault or null], ...]. All launches run in this one process, so
+that the framework is imported once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from bench import worker
+from bench.protocols import Batch
+from bench.workload.batches import Batches
+
+LAYER = "bert.encoder.layer.1"
+TENSOR = f"{LAYER}.attention.self.query.weight"
+Fault = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+# ---- PyTorch ----------------------------------------------------------------------------------------------------
+
+
+def _after_wrap(change: Callable[[Any], None]) -> Fault:
+    """A fault that changes the built torch_ddp backend."""
+
+    @contextlib.contextmanager
+    def fault() -> Iterator[None]:
+        from backends.torch_ddp import Backend
+
+        wrap = Backend.wrap
+
+        def wrapped(self: Any) -> None:
+            wrap(self)
+            change(self)
+
+        with mock.patch.object(Backend, "wrap", wrapped):
+            yield
+
+    return fault
+
+
+def _before_wrap(change: Callable[[Any], None]) -> Fault:
+    """A fault that changes the model before DDP sees it."""
+
+    @contextlib.contextmanager
+    def fault() -> Iterator[None]:
+        from backends.torch_ddp import Backend
+
+        wrap = Backend.wrap
+
+        def wrapped(self: Any) -> None:
+            change(self)
+            wrap(self)
+
+        with mock.patch.object(Backend, "wrap", wrapped):
+            yield
+
+    return fault
+
+
+def _no_exchange(backend: Any) -> None:
+    backend.wrapped.require_backward_grad_sync = False
+
+
+def _sum(backend: Any) -> None:
+    from torch import distributed
+
+    def add(_state, bucket):  # DDP looks at annotations
+        work = distributed.all_reduce(bucket.buffer(), async_op=True)
+        return work.get_future().then(lambda done: done.value()[0])
+
+    backend.wrapped.register_comm_hook(None, add)
+
+
+def _layer(backend: Any) -> Any:
+    return backend.model.bert.encoder.layer[1]
+
+
+def _epsilon(value: float) -> Callable[[Any], None]:
+    def change(backend: Any) -> None:
+        _layer(backend).output.LayerNorm.eps = value
+
+    return change
+
+
+def _gelu(backend: Any) -> None:
+    from transformers.activations import ACT2FN
+
+    _layer(backend).intermediate.intermediate_act_fn = ACT2FN["gelu"]
+
+
+def _hidden_gelu(backend: Any) -> None:
+    """The layer still says that it is the tanh form."""
+    from torch.nn import functional
+
+    _layer(backend).intermediate.intermediate_act_fn.forward = functional.gelu
+
+
+def _no_decay(backend: Any) -> None:
+    """One tensor is moved to the group of those that do not decay."""
+    decayed, kept = backend.optimizer.param_groups
+    tensor = dict(backend.model.named_parameters())[TENSOR]
+    decayed["params"] = [each for each in decayed["params"] if each is not tensor]
+    kept["params"].append(tensor)
+
+
+def _more_decay(backend: Any) -> None:
+    """Ten per cent more: the loss will not show it."""
+    backend.optimizer.param_groups[0]["weight_decay"] *= 1.1
+
+
+def _hidden_decay(backend: Any) -> None:
+    """One tensor decays more than its settings say: ten times as much."""
+    step, tensor = backend.optimizer.step, dict(backend.model.named_parameters())[TENSOR]
+
+    def more(*given: Any, **named: Any) -> Any:
+        tensor.data.mul_(1 - 9 * 0.01 * 1e-4)
+        return step(*given, **named)
+
+    backend.optimizer.step = more
+
+
+def _left_out_of_broadcast(backend: Any) -> None:
+    if backend.world.rank == 1:
+        dict(backend.model.named_parameters())[TENSOR].data.mul_(1.0001)
+
+
+def _sparse(backend: Any) -> None:
+    import torch
+
+    embeddings = backend.model.bert.embeddings.token_type_embeddings
+    embeddings.sparse = True
+    forward = backend.network.forward
+
+    def planted_too(inputs: Any, scales: tuple[float, ...]) -> Any:
+        if inputs is not None:
+            return forward(inputs, scales)
+        others = [each for each in backend.model.parameters() if each is not embeddings.weight]
+        whole = embeddings(torch.arange(2)).sum() + sum(each.sum() for each in others)
+        return whole * scales[0], None
+
+    backend.network.forward = planted_too
+
+
+@contextlib.contextmanager
+def sparse() -> Iterator[None]:
+    """Gathered as indices and values, then made dense for the optimizer."""
+    from backends.torch_ddp import Backend
+
+    update = Backend._update
+
+    def dense(self: Any, step: int) -> None:
+        for parameter in self.model.parameters():
+            parameter.grad = parameter.grad.to_dense()
+        update(self, step)
+
+    with _before_wrap(_sparse)(), mock.patch.object(Backend, "_update", dense):
+        yield
+
+
+@contextlib.contextmanager
+def mean_of_means() -> Iterator[None]:
+    """Each microbatch's loss is divided by their number, as if it were a mean over itself."""
+    from backends.torch_ddp import Backend
+
+    scales = Backend._scales
+
+    def wrong(self: Any, batch: Batch) -> tuple[float, ...]:
+        return tuple(scale / len(batch.arrays["input_ids"]) for scale in scales(self, batch))
+
+    with mock.patch.object(Backend, "_scales", wrong):
+        yield
+
+
+@contextlib.contextmanager
+def float32() -> Iterator[None]:
+    """Whatever was asked."""
+    with mock.patch("backends._torch.select_precision", lambda *_: contextlib.nullcontext):
+        yield
+
+
+# ---- every backend ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fed_other_data() -> Iterator[None]:
+    """Every rank is given rank 0's part of the batch."""
+
+    def first(folder: Path, workload: Any, _first: int, local: int, replicas: int) -> Batches:
+        return Batches(folder, workload, 0, local, replicas)
+
+    with mock.patch.object(worker, "Batches", first):
+        yield
+
+
+@contextlib.contextmanager
+def used_other_data() -> Iterator[None]:
+    """Rank 1 is given its own part, and its backend uses another step's."""
+    from backends.torch_ddp import Backend
+
+    step, made = Backend.step, Batches.batch
+    source: list[Batches] = []
+
+    def remember(self: Batches, number: int) -> Batch:
+        source[:] = [self]
+        return made(self, number)
+
+    def other(self: Any, batch: Batch, exchange: bool) -> None:
+        step(self, made(source[0], batch.step + 1_000) if self.world.rank == 1 else batch, exchange)
+
+    with mock.patch.object(Batches, "batch", remember), mock.patch.object(Backend, "step", other):
+        yield
+
+
+# ---- TensorFlow -------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def tf_sparse_and_gelu() -> Iterator[None]:
+    """The gradient of the segment embeddings is not made dense, and one layer has the other GELU."""
+    from backends import _tensorflow, _tensorflow_model, _tensorflow_step
+    from backends._tensorflow_keras import keras, tf
+
+    real = tf.convert_to_tensor
+
+    def keep_one_sparse(value: Any, *given: Any, **named: Any) -> Any:
+        small = isinstance(value, tf.IndexedSlices) and value.dense_shape is not None
+        return value if small and tf.get_static_value(value.dense_shape)[0] == 2 else real(value, *given, **named)
+
+    class Facade:
+        convert_to_tensor = staticmethod(keep_one_sparse)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tf, name)
+
+    bindings = _tensorflow_model.Bert.encoder_bindings
+
+    def other_gelu(self: Any) -> Any:
+        layer = _tensorflow_model.blocks(self.encoder)[1]
+        layer._feedforward_intermediate_dense.activation = lambda x: keras.activations.gelu(x, approximate=False)
+        return bindings(self)
+
+    with (
+        mock.patch.object(_tensorflow_step, "tf", Facade()),
+        mock.patch.object(_tensorflow_model.Bert, "encoder_bindings", other_gelu),
+    ):
+        assert _tensorflow is not None
+        yield
+
+
+@contextlib.contextmanager
+def tf_no_exchange() -> Iterator[None]:
+    """Each replica keeps its own gradients."""
+    from backends.tf_mirrored import Backend
+
+    with mock.patch.object(Backend, "exchange", lambda self, gradients: gradients):
+        yield
+
+
+FAULTS: dict[str, Fault] = {
+    "no exchange": _after_wrap(_no_exchange),
+    "sum": _after_wrap(_sum),
+    "fed other data": fed_other_data,
+    "used other data": used_other_data,
+    "epsilon": _after_wrap(_epsilon(1e-6)),
+    "small epsilon": _after_wrap(_epsilon(2e-12)),
+    "gelu": _after_wrap(_gelu),
+    "hidden gelu": _after_wrap(_hidden_gelu),
+    "no decay": _after_wrap(_no_decay),
+    "more decay": _after_wrap(_more_decay),
+    "hidden decay": _after_wrap(_hidden_decay),
+    "sparse": sparse,
+    "left out of broadcast": _after_wrap(_left_out_of_broadcast),
+    "mean of means": mean_of_means,
+    "float32": float32,
+    "tf sparse and gelu": tf_sparse_and_gelu,
+    "tf no exchange": tf_no_exchange,
+}
+
+
+def main(folder: Path) -> int:
+    """The first status that is not 0."""
+    for launch, fault in json.loads((folder / "faults.json").read_text()):
+        with FAULTS[fault]() if fault else contextlib.nullcontext():
+            status = worker.main(Path(launch))
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(status)

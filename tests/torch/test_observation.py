@@ -1,0 +1,108 @@
+"""What a PyTorch backend tells of itself is what it did: shown with backends that do something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EMBEDDINGS, BIAS = "bert.embeddings.word_embeddings.weight", "classifier.bias"
+EMBEDDING_ELEMENTS = 300 * 32
+TENSORS = 39
+# Ids of 4 x 16 tokens of one rank; each sends a row of 32 float32 and a 64-bit index.
+SPARSE_ROWS = 64
+
+Sides = Callable[[str], list[dict[str, Any]]]
+wrappers = pytest.mark.parametrize("side", ["ddp", "horovod"])
+
+
+def by_name(exchanged: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = {tensor["name"]: tensor for tensor in exchanged}
+    assert len(found) == len(exchanged)
+    return found
+
+
+@wrappers
+def test_an_honest_step_exchanges_every_tensor_once_and_dense(sides: Sides, side: str) -> None:
+    for rank in sides(side):
+        assert rank["before"] == []
+        honest = by_name(rank["honest"])
+        assert len(honest) == TENSORS
+        assert {(each["count"], each["dtype"], each["dense"]) for each in honest.values()} == {(1, "float32", True)}
+        assert honest[EMBEDDINGS]["elements"] == EMBEDDING_ELEMENTS
+        assert honest[EMBEDDINGS]["bytes"] == 4 * EMBEDDING_ELEMENTS
+
+
+@wrappers
+def test_nothing_of_the_observation_is_left_in_the_next_step(sides: Sides, side: str) -> None:
+    for rank in sides(side):
+        assert rank["left_behind"] == []
+        assert not rank.get("patched")
+        assert rank["second_step"] == rank["honest"]
+
+
+@wrappers
+def test_a_sparse_gradient_shows(sides: Sides, side: str) -> None:
+    for rank in sides(side):
+        sparse = by_name(rank["sparse"])
+        assert {name for name, each in sparse.items() if not each["dense"]} == {EMBEDDINGS}
+        assert sparse[EMBEDDINGS]["elements"] == SPARSE_ROWS * 32
+        assert len(sparse) == TENSORS
+
+
+@wrappers
+def test_a_tensor_that_is_exchanged_twice_shows(sides: Sides, side: str) -> None:
+    for rank in sides(side):
+        counts = {each["name"]: each["count"] for each in rank["twice"]}
+        assert len(counts) == TENSORS
+        assert {name: count for name, count in counts.items() if count != 1} == {BIAS: 2}
+
+
+def test_a_tensor_that_is_left_out_shows(sides: Sides) -> None:
+    for rank in sides("ddp"):
+        honest, found = by_name(rank["honest"]), by_name(rank["left_out"])
+        assert set(honest) - set(found) == {BIAS}
+        assert set(found) <= set(honest)
+
+
+def test_full_and_local_steps_run_the_same_graphs_cut_at_the_buckets(sides: Sides) -> None:
+    """Compiled as one graph the backward pass would end before the exchange begins."""
+    for rank in sides("ddp"):
+        first, *later = rank["graphs"]
+        assert first == 2
+        assert later == [first, first]
+
+
+@pytest.mark.parametrize(
+    ("what", "dtype"),
+    [
+        ("bfloat16", "bfloat16"),
+        ("float16", "float16"),
+        ("bfloat16 compiled", "bfloat16"),
+        ("not bfloat16", "float32"),
+        ("not bfloat16 compiled", "float32"),
+        ("nearly bfloat16", "bfloat16,float32"),
+    ],
+)
+def test_the_compute_precision_is_that_of_what_the_dense_layers_returned(sides: Sides, what: str, dtype: str) -> None:
+    (rank,) = sides("bare")
+    assert rank[what] == dtype
+
+
+def test_what_cannot_be_had_is_refused_in_one_sentence(sides: Sides) -> None:
+    (rank,) = sides("bare")
+    assert rank["tf32"] == "tf32 is a precision of NVIDIA GPUs from compute capability 8.0 on, and cpu is none"
+    assert rank["no compiler"] == "`compile` needs a C++ compiler on the CPU: neither CXX nor g++ can be run"
+
+
+def test_ddp_refuses_buckets_at_which_torch_compile_cannot_cut(sides: Sides) -> None:
+    for rank in sides("ddp"):
+        assert rank["small_buckets"] == "with `compile` bucket_cap_mb must be at least 1, not 0.5"
+
+
+def test_horovod_refuses_bfloat16_on_the_wire(sides: Sides) -> None:
+    for rank in sides("horovod"):
+        assert rank["bfloat16"] == "torch_horovod exchanges float32 or float16, not bfloat16"

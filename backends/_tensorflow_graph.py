@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,15 @@ ALL_REDUCES = (
 ALL_GATHERS = ("HorovodAllgather", "CollectiveGather")
 PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
 # What may lie between a gradient and its exchange: it changes dtype, shape or place, not a value's meaning.
-CARRIERS = ("Identity", "IdentityN", "Reshape", "Cast", "Concat", "ConcatV2", "Pack", "ExpandDims", "Squeeze")
+PACKS = ("Concat", "ConcatV2", "Pack")
+CARRIERS = (*PACKS, "Identity", "Reshape", "Cast", "ExpandDims", "Squeeze", "Pad")
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
     """One traced step. `given`: the tensors that were handed to the exchange, by their name in the graph, with the
-    local replica that handed them and the checkpoint's name; sparse gradients by their values."""
+    local replica that handed them and the checkpoint's name; sparse gradients by their values.
+    """
 
     graph: Any
     given: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -36,6 +38,10 @@ class Traced:
         """Notes a gradient on its way to the exchange."""
         tensor = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
         self.given[tensor.name] = (replica, name)
+
+    def origin(self, tensor: Any) -> tuple[int, str] | None:
+        """None: it was not handed over. In a function the same name is another tensor."""
+        return self.given.get(tensor.name) if tensor.graph is self.graph else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,11 @@ def exchanged_tensors(traced: Traced) -> list[ExchangedTensor]:
     for operation in _communications(traced.graph):
         dense = not operation.type.startswith(ALL_GATHERS)
         for tensor in _data_inputs(operation):
-            for name, elements in _sources(tensor, traced.given):
-                found[(name, elements, tensor.dtype.name, elements * tensor.dtype.size, dense)] += 1
+            for replica, name, elements in _sources(tensor, traced):
+                if replica == 0:
+                    key = (name, elements, tensor.dtype.name, elements * tensor.dtype.size, dense)
+                    # In a function it is one way to gather out of two, of which one is taken.
+                    found[key] = found[key] + 1 if tensor.graph is traced.graph else 1
     return [
         ExchangedTensor(name=name, count=count, elements=elements, dtype=dtype, bytes=size, dense=dense)
         for (name, elements, dtype, size, dense), count in found.items()
@@ -85,26 +94,30 @@ def product_dtypes(graph: Any) -> tuple[str, ...]:
     return tuple(sorted({operation.inputs[0].dtype.name for operation in products}))
 
 
-def _sources(tensor: Any, given: Mapping[str, tuple[int, str]]) -> list[tuple[str, int]]:
-    """(name, elements) of what a communication operation's input is made of, [] where it is another replica's.
+def _sources(tensor: Any, traced: Traced) -> list[tuple[int, str, int]]:
+    """(local replica, name, elements) of what a communication operation's input is made of.
 
-    Packed tensors come back one by one, provided that they add up to the pack.
+    Packed tensors come back one by one. What no replica handed over counts as replica 0's.
     """
-    leaves = list(_leaves(tensor, given))
-    own = [(given[leaf.name][1], _elements(leaf)) for leaf in leaves if leaf.name in given]
-    if len(own) < len(leaves) or sum(elements for _, elements in own) != _elements(tensor):
-        return [(tensor.op.name, _elements(tensor))]
-    return [source for source, leaf in zip(own, leaves, strict=True) if given[leaf.name][0] == 0]
+    leaves = list(_leaves(tensor, traced))
+    if tensor.graph is traced.graph and sum(map(_elements, leaves)) != _elements(tensor):
+        return [(0, tensor.op.name, _elements(tensor))]
+    return [(*(traced.origin(leaf) or (0, leaf.op.name)), _elements(leaf)) for leaf in leaves]
 
 
-def _leaves(tensor: Any, given: Mapping[str, tuple[int, str]]) -> Iterator[Any]:
-    """Back through the carriers to the gradients, or to whatever else it is."""
-    if tensor.name in given or tensor.op.type not in CARRIERS:
+def _leaves(tensor: Any, traced: Traced) -> Iterator[Any]:
+    """Back through the carriers, and out of functions, to the gradients or to whatever else it is."""
+    operation = tensor.op
+    if tensor.graph is not traced.graph and operation.type == "Placeholder":
+        inside = [each.name for each in tensor.graph.internal_captures]
+        yield from _leaves(tensor.graph.external_captures[inside.index(tensor.name)], traced)
+    elif traced.origin(tensor) is not None or operation.type not in CARRIERS:
         yield tensor
-        return
-    for each in tensor.op.inputs if "Concat" in tensor.op.type or "Pack" in tensor.op.type else tensor.op.inputs[:1]:
-        if each.dtype.is_floating:
-            yield from _leaves(each, given)
+    else:
+        several = operation.type in PACKS
+        for each in operation.inputs if several else operation.inputs[:1]:
+            if each.dtype.is_floating:
+                yield from _leaves(each, traced)
 
 
 def _communications(graph: Any) -> Iterator[Any]:

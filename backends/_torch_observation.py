@@ -109,13 +109,18 @@ def tally(
         if parameter.grad is not None and not parameter.grad.is_sparse
     }
     expected = [[(names[parameter.data_ptr()], parameter.numel()) for parameter in bucket] for bucket in buckets]
-    seen: Counter[tuple[str, Issued, int]] = Counter()
+    seen: Counter[tuple[str, int, str, int, bool]] = Counter()
     for each in issued:
         name = each.name or gradients.get((each.address, each.dtype, each.whole))
         parts = [(name, each.whole)] if name else _take(expected, each.whole)
         for part, whole in parts:
-            seen[part, each._replace(address=0), whole] += 1
-    return [_exchanged(*part, count) for part, count in seen.items()]
+            # A sparse tensor is one part: what is sent of it is not known in advance.
+            share = whole / each.whole if each.whole else 1.0
+            seen[part, round(each.elements * share), each.dtype, round(each.bytes * share), each.dense] += 1
+    return [
+        ExchangedTensor(name=name, count=count, elements=elements, dtype=dtype, bytes=bytes_, dense=dense)
+        for (name, elements, dtype, bytes_, dense), count in seen.items()
+    ]
 
 
 def _take(expected: list[list[tuple[str, int]]], whole: int) -> list[tuple[str, int]]:
@@ -125,16 +130,3 @@ def _take(expected: list[list[tuple[str, int]]], whole: int) -> list[tuple[str, 
             expected.append(expected.pop(index))
             return bucket
     return [(UNKNOWN, whole)]
-
-
-def _exchanged(name: str, issued: Issued, whole: int, count: int) -> ExchangedTensor:
-    """The part of `issued` that belongs to one parameter with `whole` elements; a sparse tensor has one part."""
-    share = whole / issued.whole if issued.whole else 1
-    return ExchangedTensor(
-        name=name,
-        count=count,
-        elements=round(issued.elements * share),
-        dtype=issued.dtype,
-        bytes=round(issued.bytes * share),
-        dense=issued.dense,
-    )

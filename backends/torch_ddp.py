@@ -21,14 +21,13 @@ from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
 from bench.protocols import World
 
-
-def _reduce_in_bfloat16(group: Any, bucket: Any) -> Any:
-    """PyTorch's own hook; by its name DDP would refuse it on CPUs, though Gloo reduces bfloat16."""
-    return default_hooks.bf16_compress_hook(group, bucket)
-
-
-# Each casts a bucket, reduces it, and casts back. Without one DDP reduces the buckets as they are.
-HOOKS = {"float32": None, "float16": default_hooks.fp16_compress_hook, "bfloat16": _reduce_in_bfloat16}
+# Each casts a bucket, reduces it, and casts back; without one DDP reduces the buckets as they are. By its name DDP
+# would refuse the last one on CPUs, though Gloo reduces bfloat16.
+HOOKS = {
+    "float32": None,
+    "float16": default_hooks.fp16_compress_hook,
+    "bfloat16": lambda group, bucket: default_hooks.bf16_compress_hook(group, bucket),
+}
 _STORE = "torch_ddp_store"
 _STORE_TIMEOUT = timedelta(seconds=120)
 

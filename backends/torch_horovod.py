@@ -96,6 +96,7 @@ class Backend(TorchBackend):
 def _issued() -> Iterator[list[Issued]]:
     """Within it, the list receives each tensor that is given to Horovod's core to be reduced or gathered."""
     issued: list[Issued] = []
+    index_bytes: dict[str, int] = {}
     kept = mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async
     reduce, reduce_group, gather = kept
 
@@ -108,9 +109,13 @@ def _issued() -> Iterator[list[Issued]]:
         return reduce_group(tensors, outputs, name, *rest)
 
     def note_gather(tensor: Any, output: Any, name: str | None, *rest: Any) -> Any:
-        # A sparse gradient goes as NAME.indices and NAME.values.
-        if name is None or not name.endswith(".indices"):
-            issued.append(Issued.of(tensor, name and name.removesuffix(".values"), dense=False))
+        # A sparse gradient goes as NAME.indices and then NAME.values.
+        whole, _, part = (name or "").rpartition(".")
+        if part == "indices":
+            index_bytes[whole] = tensor.nbytes
+        else:
+            gathered = Issued.of(tensor, whole if part == "values" else name, dense=False)
+            issued.append(gathered._replace(bytes=gathered.bytes + index_bytes.get(whole, 0)))
         return gather(tensor, output, name, *rest)
 
     mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async = (

@@ -82,7 +82,8 @@ def _of_group(group: Sequence[Rehearsed]) -> dict[str, Compared]:
         right = given is reference or all(worst.excess <= 1 for worst in compare(given, reference))
         return holds("", "") if right else fails("", "")
 
-    reference, _ = reference_of(group, agrees)
+    reference, outcomes = reference_of(group, agrees)
+    believed = [each for each, outcome in zip(group, outcomes, strict=True) if outcome.holds]
     found: dict[str, Compared] = {}
     for each in group:
         if each is reference:
@@ -90,10 +91,18 @@ def _of_group(group: Sequence[Rehearsed]) -> dict[str, Compared]:
             shown = tuple(holds(gate, f"{count} other trial(s) agree with it") for gate in GATES)
             found[each.trial_id] = Compared(reference=each.trial_id, gates=shown)
         else:
-            # Where nobody agrees with anybody, each is shown beside one other, and none is believed.
-            other = reference or next(other for other in group if other is not each)
+            other = _nearest(each, group if reference is None else believed)
             found[each.trial_id] = _beside(each, other, compare(each, other), believed=reference is not None)
     return found
+
+
+def _nearest(given: Rehearsed, others: Sequence[Rehearsed]) -> Rehearsed:
+    """The first other one, if possible of as many replicas, so that their shares of the loss can be compared.
+
+    Where nobody agrees with anybody, each is shown beside one other like this, and none is believed.
+    """
+    others = [other for other in others if other is not given]
+    return next((other for other in others if other.trial.replicas == given.trial.replicas), others[0])
 
 
 def _why_not(group: Sequence[Rehearsed]) -> str | None:

@@ -171,7 +171,7 @@ def judge(assignments: Sequence[Assignment], found: dict[str, Outcome], created_
 def own_gates(rehearsed: Rehearsed) -> list[GateOutcome]:
     """All gates of one launch, those of every launch first."""
     assignment, trial = rehearsed.assignment, rehearsed.trial
-    expected, weights = _expected_data(assignment)
+    expected, weights = expected_data(assignment)
     trained = trained_elements(assignment)
     outcomes = [
         rehearsal_gates.averaged(trial, rehearsed.rehearsals, trained),
@@ -182,7 +182,7 @@ def own_gates(rehearsed: Rehearsed) -> list[GateOutcome]:
     return [*gates.of_launch(assignment, rehearsed.reports), *(named(outcome, trial.backend) for outcome in outcomes)]
 
 
-def _expected_data(assignment: Assignment) -> tuple[list[list[int]], dict[str, float]]:
+def expected_data(assignment: Assignment) -> tuple[list[list[int]], dict[str, float]]:
     """Digests by rank and step, and the global weights of the repeated batch, from the corpus itself."""
     from bench.workload.batches import Batches
 

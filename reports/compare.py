@@ -50,7 +50,7 @@ def key(trial: Trial, names: Sequence[str] = EQUAL_WORK) -> Key:
 def arithmetic(trial: Trial) -> Key:
     """What the work is computed in. Two trials that differ here differ in rounding, which must be shown to stay within
     bounds before their speeds are set against each other."""
-    wire = ()
+    wire = ("wire",) if trial.replicas > 1 else ()
     scale = ("loss_scale.",) if trial.compute == "float16" else ()
     return key(trial, ("compute", *wire, *scale))
 

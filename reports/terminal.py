@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from reports.precision import said
 from reports.quality import Quality, cautions
 from reports.table import Row
-from reports.text import interval, number, one_line, percent
+from reports.text import counted, interval, number, one_line, percent
 from reports.verdict import learners
 from reports.verification import unverified
 
@@ -90,7 +90,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _reason(row: Row) -> str:
-    name = f"{one_line(row.label, 80)}, {row.trial.replicas} replicas"
+    name = f"{one_line(row.label, 80)}, {counted(row.trial.replicas, 'replica')}"
     return one_line(f"{name}: {row.status.replace('_', ' ')}, {row.reason}", _REASON)
 
 

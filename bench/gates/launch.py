@@ -40,13 +40,15 @@ def named(outcome: GateOutcome, backend: str) -> GateOutcome:
 
 def same_parameters(reports: Sequence[RankReport], trained: dict[str, int] | None = None) -> GateOutcome:
     """Every rank trains the same number of elements: those of the initial checkpoint, where it is known."""
-    expected, whose = reports[0].facts.parameter_elements, f"rank {reports[0].rank}"
+    expected, whose = reports[0].facts.parameter_elements, f"on rank {reports[0].rank}"
     if trained is not None:
-        expected, whose = sum(trained.values()), "the initial checkpoint has"
+        expected, whose = sum(trained.values()), "in the initial checkpoint"
     for report in reports:
         count = report.facts.parameter_elements
         if count != expected:
-            return fails("parameters", f"rank {report.rank} trains {count:,} elements, {whose} {expected:,}")
+            return fails(
+                "parameters", f"rank {report.rank} trains {count:,} elements, expected {expected:,} as {whose}"
+            )
     return holds("parameters", f"{expected:,} trained elements on every rank")
 
 

@@ -30,7 +30,7 @@ def asked_settings(trial: Trial, reports: Sequence[RankReport], trained: dict[st
         tensors = report.settings.tensors
         missing = sorted(set(trained or ()) - {tensor.name for tensor in tensors})
         if missing:
-            return fails("settings", f"rank {report.rank}: {missing[0]} has no settings, expected {len(missing)} more")
+            return fails("settings", f"rank {report.rank}: {missing[0]} has no settings")
         for tensor in tensors:
             wrong = _wrong(tensor, expected_settings(trial.optimizer, tensor.name, last))
             if wrong:
@@ -85,7 +85,7 @@ def sound_loss_scale(trial: Trial, reports: Sequence[RankReport]) -> GateOutcome
         if None in given:
             return fails("loss scale", f"rank {report.rank} does not tell its scale and skipped steps")
         if given != (first.loss_scale, first.skipped_steps):
-            expected = f"{first.loss_scale} after {first.skipped_steps} as rank {reports[0].rank}"
+            expected = f"expected {first.loss_scale} after {first.skipped_steps} as rank {reports[0].rank}"
             return fails("loss scale", f"rank {report.rank} has {given[0]} after {given[1]} skipped steps, {expected}")
     return _explained(trial, reports[0])
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,17 @@ def pytest_generate_tests(metafunc: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return contract.shared(tmp_path_factory)
+def launches(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    shared = contract.shared(tmp_path_factory)
+    shared.expect(asked_for(request.session.items))
+    yield shared
+    shared.close()
+
+
+def asked_for(items: list[pytest.Item]) -> list[tuple[str, int]]:
+    """The cells of the chosen tests, each once, in the order of their first tests."""
+    parameters = [getattr(item, "callspec").params for item in items if hasattr(item, "callspec")]  # noqa: B009
+    return list(dict.fromkeys(found[name] for found in parameters for name in CELLS if name in found))
 
 
 @pytest.fixture

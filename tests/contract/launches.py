@@ -7,7 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from bench.workload import checkpoint, corpus
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-TIMEOUT_S, TIMED_OUT = 400.0, 124
+TIMEOUT_S, TIMED_OUT = 900.0, 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,27 +52,54 @@ class Launch:
 
 
 class Launches:
-    """Launches by cell: each is started when the first test asks for it."""
+    """Launches by cell: each is started once, when the first test asks for it or when told to expect it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: dict[tuple[Any, ...], Launch] = {}
+        self._lock = threading.RLock()
+        self._seen: dict[tuple[Any, ...], Future[Launch]] = {}
+        # Nothing is timed: while one launch traces its graphs on one core, another has the other.
+        self._pool = ThreadPoolExecutor(max_workers=min(4, len(os.sched_getaffinity(0))))
 
     def get(
         self, backend: str, replicas: int, launcher: str | None = None, scenarios: tuple[str, ...] = (), **options: Any
     ) -> Launch:
         """The launch of this cell; with `scenarios` or `options` (of the trial), a cell of its own."""
-        key = (backend, replicas, launcher or first_launcher(backend), scenarios, *sorted(options.items()))
-        if key not in self._seen:
-            wanted = scenarios or plans.usual(backend, replicas)
-            given = [self.plan(scenario, backend, replicas, options) for scenario in wanted]
-            trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=key[2])
-            self._seen[key] = start(trial, given, self.folder())
-        return self._seen[key]
+        return self._expected(backend, replicas, launcher, scenarios, options).result()
+
+    def expect(self, cells: Iterable[tuple[str, int]]) -> None:
+        """Starts the usual launches of these cells, as many at a time as there are cores."""
+        for backend, replicas in cells:
+            if why_not(backend) is None:
+                self._expected(backend, replicas, None, (), {})
+
+    def close(self) -> None:
+        """Launches that nobody waits for any more are not begun."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _expected(
+        self, backend: str, replicas: int, launcher: str | None, scenarios: tuple[str, ...], options: dict[str, Any]
+    ) -> Future[Launch]:
+        launcher = launcher or first_launcher(backend)
+        key = (backend, replicas, launcher, scenarios, *sorted(options.items()))
+        with self._lock:
+            if key not in self._seen:
+                wanted = scenarios or plans.usual(backend, replicas)
+                self._seen[key] = self._pool.submit(self._started, backend, replicas, launcher, wanted, options)
+            return self._seen[key]
+
+    def _started(
+        self, backend: str, replicas: int, launcher: str, scenarios: tuple[str, ...], options: dict[str, Any]
+    ) -> Launch:
+        with self._lock:  # what is prepared is the same for all, and prepared once
+            given = [self.plan(scenario, backend, replicas, options) for scenario in scenarios]
+            folder = self.folder()
+        trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=launcher)
+        return start(trial, given, folder)
 
     def folder(self) -> Path:
         """A new one."""
-        return self._folder / f"launch-{len(list(self._folder.iterdir()))}"
+        return Path(tempfile.mkdtemp(prefix="launch-", dir=self._folder)) / "run"
 
     def plan(self, scenario: str, backend: str, replicas: int, options: dict[str, Any]) -> dict[str, Any]:
         """One entry of plan.json."""

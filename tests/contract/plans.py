@@ -93,7 +93,9 @@ def allowed(scenario: str, row: Entry, cell: tuple[str, int]) -> bool:
         return cell[1] == 2 and "float16" in row.wire
     if scenario == "compiled":
         return row.compile and cell in COMPILED
-    return scenario not in ("float16", "bfloat16") or scenario in row.compute
+    if scenario in ("float16", "bfloat16"):
+        return cell[1] == 2 and scenario in row.compute
+    return True
 
 
 def trial_of(scenario: str, backend: str, replicas: int, options: dict[str, Any]) -> Trial:

@@ -55,8 +55,8 @@ def in_microbatches(run: Run, count: int) -> Seen:
 
 
 def two_steps_by_the_formula(run: Run) -> Seen:
-    """Steps 0 and 1; how far any weight is from where the optimizer's formula takes it."""
-    start = run.values("weight")
+    """Steps 0 and 1; how far any weight of the first local replica is from where the optimizer's formula takes it."""
+    start = first_replica(run.values("weight"))
     rules = Rules(run.trial.optimizer, start)
     first = run.train([run.batch(0)])
     after_one = run.values("weight")
@@ -229,7 +229,7 @@ def bfloat16(run: Run) -> Seen:
 
 def float16(run: Run) -> Seen:
     """Steps on one batch, from a scale that overflows; then a few steps twice from one snapshot."""
-    start = run.values("weight")
+    start = first_replica(run.values("weight"))
     first_update, history = None, []
     for _ in range(SCALED_STEPS):
         history.append(scaled_step(run, 0))
@@ -276,20 +276,19 @@ def few(run: Run) -> Seen:
 
 def fifty(run: Run) -> Seen:
     """50 steps; rank 0 leaves what they added to each tensor of its first replica."""
-    start = first_replica(run)
+    start = run.values("weight")
     trained = run.train(run.steps(0, 50))
     digests = run.digests()
     if run.world.rank == 0:
-        after = first_replica(run)
-        np.savez(run.plan["updates"], **{name: after[name] - value for name, value in start.items()})
+        after = run.values("weight")
+        np.savez(run.plan["updates"], **{key[1]: after[key] - value for key, value in first_replica(start).items()})
     return {"trained": trained, "digests": digests, **run.described()}
 
 
-def first_replica(run: Run) -> dict[str, np.ndarray]:
-    """The weights of the first local replica, by name."""
-    values = run.values("weight")
+def first_replica(values: Values) -> Values:
+    """Those of the first local replica; that the others are alike is shown by their digests."""
     first = min(replica for replica, _ in values)
-    return {name: value for (replica, name), value in values.items() if replica == first}
+    return {key: value for key, value in values.items() if key[0] == first}
 
 
 def bad_input(run: Run) -> Seen:

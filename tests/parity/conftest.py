@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ WRAPPED = sorted({backend for backend, replicas in plans.cells() if replicas == 
 
 
 @pytest.fixture(scope="session")
-def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return contract.shared(tmp_path_factory)
+def launches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    shared = contract.shared(tmp_path_factory)
+    yield shared
+    shared.close()
 
 
 def or_skip(cell: tuple[str, int]) -> None:
@@ -34,8 +37,9 @@ def curves(launches: Any) -> Any:
     """(scenario, its parts) to the global losses of each cell that runs it, or a skip with the reason."""
 
     def of(scenario: str, *parts: str) -> dict[str, list[float]]:
-        found = {}
-        for cell in [cell for cell in plans.cells() if plans.has(cell, scenario)]:
+        found, cells = {}, [cell for cell in plans.cells() if plans.has(cell, scenario)]
+        launches.expect(cells)
+        for cell in cells:
             or_skip(cell)
             ranks = launches.get(*cell).of(scenario)
             by_part = [contract.global_losses([rank[part] for rank in ranks]) for part in parts]
@@ -52,6 +56,7 @@ def fifty(launches: Any) -> Any:
     def of(scenario: str) -> dict[str, tuple[list[dict[str, Any]], Path]]:
         for backend in WRAPPED:
             or_skip((backend, 2))
+        launches.expect((backend, 2) for backend in WRAPPED)
         ranks = {backend: launches.get(backend, 2).of(scenario) for backend in WRAPPED}
         return {backend: (seen, launches.updates(backend, scenario)) for backend, seen in ranks.items()}
 

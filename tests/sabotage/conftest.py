@@ -26,7 +26,7 @@ from bench.run import Observer, prepare
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STEPS = 10
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 
 SOUND = "sound"
 # The work of every trial here: 8 samples a step, split as each trial says.
@@ -58,7 +58,9 @@ class Sabotage:
         folders = {name: self._folder / name.replace(" ", "-") for name in assigned}
         together = self._folder / f"together-{trials[0][0].replace(' ', '-')}"
         together.mkdir()
-        plan = [(str(folder), name if faults and not name.startswith(SOUND) else None) for name, folder in folders.items()]
+        plan = [
+            (str(folder), name if faults and not name.startswith(SOUND) else None) for name, folder in folders.items()
+        ]
         (together / "faults.json").write_text(json.dumps(plan))
         built = commands.commands(trials[0][1], together, sys.executable, Cluster(), os.environ)
         run([driver(command, together) for command in built], together)

@@ -50,6 +50,7 @@ def test_a_sparse_gradient_shows(sides: Sides, side: str) -> None:
         sparse = by_name(rank["sparse"])
         assert {name for name, each in sparse.items() if not each["dense"]} == {EMBEDDINGS}
         assert sparse[EMBEDDINGS]["elements"] == SPARSE_ROWS * 32
+        assert sparse[EMBEDDINGS]["bytes"] == SPARSE_ROWS * (32 * 4 + 8)
         assert len(sparse) == TENSORS
 
 

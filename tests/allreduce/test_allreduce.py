@@ -1,0 +1,94 @@
+"""Our own all-reduces, over real ranks and Gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import catalog
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = (1, 2, 3, 5, 8)
+
+pytestmark = pytest.mark.skipif(
+    catalog.why_not_installed("torch_bare") is not None, reason=f"no framework: {catalog.why_not_installed('torch_bare')}"
+)  # fmt: skip
+
+
+def run(folder: Path, scenario: str, *sizes: int) -> dict[int, list[Any]]:
+    """What each rank of each group saw."""
+    argv = [sys.executable, "-P", str(Path(__file__).parent / "ranks.py"), str(folder), scenario, *map(str, sizes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {size: [json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)] for size in sizes}
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Any]]:
+    return run(tmp_path_factory.mktemp("sums"), "sums", *SIZES)
+
+
+@pytest.fixture(scope="module")
+def hook(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Any]]:
+    return run(tmp_path_factory.mktemp("hook"), "hook", 1, 2, 3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_small_integers_are_summed_exactly_at_any_length_and_dtype(sums: dict[int, list[Any]], size: int) -> None:
+    assert len(sums[size][0]) == 3 * 8 * 3
+    assert [name for rank in sums[size] for name, exact, _ in rank if not exact] == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_all_ranks_end_with_the_same_bits(sums: dict[int, list[Any]], size: int) -> None:
+    first, *others = sums[size]
+    assert all(other == first for other in others)
+
+
+def test_the_order_of_the_additions_and_the_messages_are_as_documented(tmp_path: Path) -> None:
+    # 1e8 + 1 is 1e8 in float32: what is left of 1e8, 1, -1e8, 1 tells who was added to whom.
+    ranks = run(tmp_path, "order", 4)[4]
+    assert [rank["ring"] for rank in ranks] == [[[1.0, 0.0, 1.0, 0.0], 6, 24]] * 4
+    assert [rank["tree"] for rank in ranks] == [
+        [[0.0] * 4, 2, 32], [[0.0] * 4, 1, 16], [[0.0] * 4, 2, 32], [[0.0] * 4, 1, 16],
+    ]  # fmt: skip
+    assert [rank["halving_doubling"] for rank in ranks] == [[[0.0] * 4, 4, 24]] * 4
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "tree", "halving_doubling"])
+@pytest.mark.parametrize(("wire", "tolerance"), [("float32", 1e-6), ("float16", 2e-3), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(("size", "mean"), [(1, 1.0), (2, 1.5), (3, 2.0)])
+def test_the_hook_averages_every_bucket_of_every_step(
+    hook: dict[int, list[Any]], size: int, mean: float, algorithm: str, wire: str, tolerance: float
+) -> None:
+    expected = [[[(number + 1 + step) * mean] for number in range(6)] for step in range(3)]
+    for rank in hook[size]:
+        seen = rank[f"{algorithm} torch.{wire}"]
+        assert all(
+            given == pytest.approx(wanted, rel=tolerance)
+            for step_given, step_wanted in zip(seen, expected, strict=True)
+            for given, wanted in zip(step_given, step_wanted, strict=True)
+        )
+
+
+def test_the_hook_returns_before_the_other_ranks_have_come(hook: dict[int, list[Any]]) -> None:
+    assert hook[2][0]["early"] is False
+    assert [rank["late"] for rank in hook[2]] == [[1.5] * 5] * 2
+
+
+def test_the_evidence_counts_what_was_sent(hook: dict[int, list[Any]]) -> None:
+    assert hook[2][0]["evidence"] == (
+        "our pipelined ring over point-to-point sends of Gloo: this rank has sent 2 messages, 20 bytes, "
+        "in 1 all-reduces"
+    )
+
+
+def test_the_thread_of_the_hook_does_not_change_the_threads_of_the_training(hook: dict[int, list[Any]]) -> None:
+    assert [rank["threads"] for rank in hook[2]] == [2, 2]

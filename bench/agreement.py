@@ -82,8 +82,8 @@ def _of_group(group: Sequence[Rehearsed]) -> dict[str, Compared]:
         right = given is reference or all(worst.excess <= 1 for worst in compare(given, reference))
         return holds("", "") if right else fails("", "")
 
-    reference, outcomes = reference_of(group, agrees)
-    believed = [each for each, outcome in zip(group, outcomes, strict=True) if outcome.holds]
+    reference, against = reference_of(group, agrees)
+    believed = [each for each, outcome in zip(group, against, strict=True) if outcome.holds]
     found: dict[str, Compared] = {}
     for each in group:
         if each is reference:

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 
 from bench import regression
-from bench.collect import write_atomically
 from bench.errors import UserError
 from bench.records import SCHEMA, Environment, Record, TrialResult
-from bench.sealed import Damaged, seal, unseal
+from bench.storage import Damaged, seal, unseal, write_atomically
 
 Scalar = str | bool | int | float | None
 Fingerprint = dict[str, Scalar]

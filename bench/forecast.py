@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import catalog
 from bench.records import Plan, Repeat, Trial
-from bench.sealed import Damaged, unseal
+from bench.storage import Damaged, unseal
 from bench.workload.models import model_config
 
 # Seconds before the first step, and GFLOP/s per thread: medians seen on two-core machines, right within a factor of 3.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import collect, journal
+from bench import assemble, journal
 from bench.errors import TrialError
 from bench.records import Repeat, Result
-from bench.sealed import Damaged, unseal
+from bench.storage import Damaged, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Finding:
 
 def examine(run_folder: Path) -> Iterator[Finding]:
     """The plan, each launch, the windows and the result. Raises UserError when the plan itself cannot be read."""
-    planned = collect.read_plan(run_folder)
+    planned = assemble.read_plan(run_folder)
     yield Finding(run_folder / "plan.json", None)
     again = f"paceline run --resume {run_folder}"
     for trial_id, repeat in sorted(planned.order):

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 import bench
-from bench.collect import VERIFICATION, write_atomically
+from bench.assemble import VERIFICATION
 from bench.records import Environment, Plan, Quality, Timing, Trial, Verification
-from bench.sealed import Damaged, seal, unseal
+from bench.storage import Damaged, seal, unseal, write_atomically
 
 
 def subject(trial: Trial) -> Trial:

@@ -18,8 +18,10 @@ from bench.trial import METRICS as METRICS
 from bench.trial import Algorithm as Algorithm
 from bench.trial import Compute as Compute
 from bench.trial import Count as Count
+from bench.trial import Fraction as Fraction
 from bench.trial import LauncherName as LauncherName
 from bench.trial import LossScale as LossScale
+from bench.trial import NotNegative as NotNegative
 from bench.trial import Optimizer as Optimizer
 from bench.trial import Positive as Positive
 from bench.trial import Quality as Quality
@@ -270,7 +272,8 @@ class Repeat(Record, frozen=True, kw_only=True):
     """One launch. `error` is the sentence of the row when it failed; windows are in the rank files and the Parquet.
 
     `losses` per step over the whole global batch, None where not finite. `evaluations` in order of step. `journals`:
-    SHA-256 of each rank's file, in order of rank; empty when the launch failed.
+    SHA-256 of each rank's file, in order of rank; empty when the launch failed. `warmup_windows`: so many windows
+    at the start do not count, the first step's included; `settled` False: they had not become stable by then.
     """
 
     trial_id: str
@@ -286,13 +289,16 @@ class Repeat(Record, frozen=True, kw_only=True):
     hosts: list[str]
     data_samples: int | None
     data_digest: str | None
+    warmup_windows: int | None
+    settled: bool | None
     evaluations: list[Evaluation]
     journals: list[str]
     schema: int = SCHEMA
 
 
 class TrialResult(Record, frozen=True, kw_only=True):
-    """`status` ok: every repeat is whole and passed its gates. not_selectable: never started, `reason` says why."""
+    """`status` ok: every repeat is whole and passed its gates. not_selectable: never started, `reason` says why.
+    `stopped` says why it got no further launch, None while it still gets some (or never got one)."""
 
     trial: Trial
     trial_id: str
@@ -300,13 +306,15 @@ class TrialResult(Record, frozen=True, kw_only=True):
     framework: str
     status: Literal["ok", "failed", "not_selectable"]
     reason: str | None
+    stopped: str | None
     repeats: list[Repeat]
 
 
 class Plan(Record, frozen=True, kw_only=True):
     """`plan.json`, written before the first launch: with the repeats' files, all that a result is derived from.
 
-    order    [trial id, repeat] in the order of launches
+    order    [trial id, repeat] in the order of launches; grows while a precision target is not reached
+    sentinel the trial that is launched again and again through the study to see the machine drift
     rejected trials with the reason why they were never started
     notes    sentences about choices made for this machine, for people
     hosts    (name, slots), empty for the parent's machine alone; this and the rest is for the launcher
@@ -320,6 +328,12 @@ class Plan(Record, frozen=True, kw_only=True):
     trials: list[Trial]
     rejected: list[tuple[Trial, str]]
     order: list[tuple[str, int]]
+    seed: int
+    repeats: int
+    most_repeats: int
+    target_half_width: float
+    budget_s: float
+    sentinel: str | None
     timeout_s: float
     patience: float
     rendezvous_port: int
@@ -361,6 +375,7 @@ class Result(Record, frozen=True, kw_only=True):
     created_utc: str
     environment: Environment
     order: list[tuple[str, int]]
+    sentinel: str | None
     trials: list[TrialResult]
     gates: list[GateOutcome]
     windows_sha256: str

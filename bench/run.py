@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import collect, environment, lease, proofs
+from bench import assemble, collect, environment, lease, proofs, replication, storage
 from bench.errors import TrialError, UserError
 from bench.launch import commands as launch
 from bench.launch.commands import Cluster
 from bench.launch.execute import execute
 from bench.launch.watch import Watch
 from bench.records import Assignment, Plan, Repeat, Result, Timing, Trial
-from bench.sealed import seal
+from bench.storage import seal
 from bench.study import Study
 
 QUICK_TIMING = Timing(warmup_windows=1, windows=3, steps_per_window=3)
@@ -53,24 +52,27 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
     if quick:
         quickened = [msgspec.structs.replace(trial, timing=QUICK_TIMING) for trial in trials]
         trials = list({trial.id: trial for trial in quickened}.values())
-    shuffler = random.Random(study.header.seed)
-    order: list[tuple[str, int]] = []
-    for repeat in range(1 if quick else study.header.repeats):
-        ids = [trial.id for trial in trials]
-        shuffler.shuffle(ids)
-        order += [(trial_id, repeat) for trial_id in ids]
+    header = study.header
+    repeats = 1 if quick else header.repeats
+    sentinel = trials[0].id if header.sentinel and not quick else None
     return Plan(
-        study=study.header.name,
+        study=header.name,
         study_yaml=study.yaml,
         quick=quick,
         created_utc=now.isoformat(timespec="seconds"),
         environment=environment.capture(os.environ),
         trials=trials,
         rejected=[(rejected.trial, rejected.reason) for rejected in study.rejected],
-        order=order,
-        timeout_s=study.header.timeout_s,
-        patience=study.header.patience,
-        rendezvous_port=study.header.rendezvous_port,
+        order=replication.rounds([trial.id for trial in trials], repeats, header.seed, sentinel),
+        seed=header.seed,
+        repeats=repeats,
+        most_repeats=max(repeats, header.most_repeats),
+        target_half_width=0.0 if quick else header.target_half_width,
+        budget_s=header.budget_s,
+        sentinel=sentinel,
+        timeout_s=header.timeout_s,
+        patience=header.patience,
+        rendezvous_port=header.rendezvous_port,
         notes=study.notes,
         hosts=list(cluster.hosts),
         network_interface=cluster.network_interface,
@@ -89,10 +91,10 @@ def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Obs
         prepare(trial, runs, observer)
     now = datetime.now(UTC)
     folder = new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
-    collect.write_atomically(folder / "study.yaml", study.yaml.encode())
+    storage.write_atomically(folder / "study.yaml", study.yaml.encode())
     planned = plan(study, quick, cluster, now)
     proofs.carry(planned, runs, folder)
-    collect.write_atomically(folder / "plan.json", seal(planned))
+    storage.write_atomically(folder / "plan.json", seal(planned))
     return folder
 
 
@@ -101,10 +103,20 @@ def proceed(folder: Path, observer: Observer) -> Result:
 
     Raises UserError when another paceline is at work in the same folder.
     """
-    planned = collect.read_plan(folder)
+    planned = assemble.read_plan(folder)
     with _alone(folder):
         _make_launches(folder, planned, observer)
-        return collect.assemble(folder)
+        while more := replication.next_round(planned, *assemble.so_far(folder, planned)):
+            planned = extend(folder, planned, more)
+            _make_launches(folder, planned, observer)
+        return assemble.assemble(folder)
+
+
+def extend(folder: Path, planned: Plan, more: replication.Order) -> Plan:
+    """The same plan with further launches at its end, on disk before the first of them."""
+    extended = msgspec.structs.replace(planned, order=[*planned.order, *more])
+    storage.write_atomically(folder / "plan.json", seal(extended))
+    return extended
 
 
 @contextmanager
@@ -128,14 +140,14 @@ def _make_launches(folder: Path, planned: Plan, observer: Observer) -> None:
     )
     trials = {trial.id: trial for trial in planned.trials}
     for number, (trial_id, repeat) in enumerate(planned.order, start=1):
-        found = collect.read_repeat(folder, trial_id, repeat)
+        found = assemble.read_repeat(folder, trial_id, repeat)
         if found is not None and (found.error is None or _failed_gate(found)):
             continue
         trial = trials[trial_id]
         target = _fresh_folder(folder / trial_id / str(repeat))
         observer.launching(number, len(planned.order), trial, repeat, target)
         made = _launch(trial, repeat, target, planned, cluster, observer)
-        collect.write_atomically(target / "repeat.json", seal(made))
+        storage.write_atomically(target / "repeat.json", seal(made))
         observer.launched(trial, made)
 
 
@@ -170,7 +182,7 @@ def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Clu
         network_interface=cluster.network_interface,
         rendezvous_port=planned.rendezvous_port,
     )
-    collect.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
+    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
     lease.renew(lease_file)
     to_start = launch.commands(trial, folder, sys.executable, cluster, os.environ)
     started = datetime.now(UTC).isoformat(timespec="seconds")

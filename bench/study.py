@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from bench import catalog
 from bench.errors import UserError
-from bench.records import Count, LauncherName, Positive, Record, Trial, Workload
+from bench.records import Count, Fraction, LauncherName, NotNegative, Positive, Record, Trial, Workload
 from bench.strict import KeyPath, check_tree, check_value
 from bench.trial_checks import check_trial, written_at
 from bench.workload.models import SIZES
@@ -29,16 +29,24 @@ SECTIONS = (("workload",), ("optimizer",), ("loss_scale",), ("timing",), ("quali
 class Header(Record, frozen=True, kw_only=True):
     """The keys that belong to the study and not to a trial.
 
-    repeats          fresh launches of every trial
-    seed             of the order of launches
-    bare             one run per framework on one device, without a wrapper, beside the others
-    timeout_s        of one launch, start to end
-    patience         factor on how long a launch may stand still before it counts as hung (bench.launch.deadlines)
-    rendezvous_port  where ranks meet that need a port; 0: any free one
+    repeats            fresh launches of every trial; with a target, the fewest
+    target_half_width  relative, of the 95 % interval of a trial's speed: launches are added until it is met; 0: none
+    most_repeats       the most launches of a trial that has a target
+    budget_s           no launch is added after so many seconds of launches; 0: no limit
+    sentinel           the first trial is launched once more before each round and at the end, to see the machine drift
+    seed               of the order of launches
+    bare               one run per framework on one device, without a wrapper, beside the others
+    timeout_s          of one launch, start to end
+    patience           factor on how long a launch may stand still before it counts as hung (bench.launch.deadlines)
+    rendezvous_port    where ranks meet that need a port; 0: any free one
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     repeats: Count = 3
+    target_half_width: Fraction = 0.0
+    most_repeats: Count = 10
+    budget_s: NotNegative = 0.0
+    sentinel: bool = False
     seed: int = 1
     bare: bool = True
     timeout_s: Positive = 1_800.0

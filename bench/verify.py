@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import agreement, catalog, collect, failure, gates, journal, lease, proofs
+from bench import agreement, assemble, catalog, collect, failure, gates, journal, lease, proofs, storage
 from bench.agreement import Rehearsed
 from bench.errors import TrialError, UserError
 from bench.gates import rehearsal as rehearsal_gates
@@ -24,7 +24,7 @@ from bench.launch.execute import Ended, execute
 from bench.launch.watch import Watch
 from bench.records import Assignment, GateOutcome, Plan, Rehearsal, Trial, Verification, Verified
 from bench.run import Observer, new_folder, plan, prepare
-from bench.sealed import seal
+from bench.storage import seal
 from bench.study import Study
 from bench.verification import GRADIENTS, WEIGHTS
 
@@ -45,7 +45,7 @@ def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Obs
     planned = plan(msgspec.structs.replace(study, trials=list(subjects.values())), False, cluster, now)
     assignments = [assign(trial, steps, planned, runs, observer) for trial in planned.trials]
     folder = new_folder(runs, f"{study.header.name}-verify-{now:%Y%m%dT%H%M%SZ}").resolve()
-    collect.write_atomically(folder / "study.yaml", study.yaml.encode())
+    storage.write_atomically(folder / "study.yaml", study.yaml.encode())
     found = _launch_all(assignments, folder, planned, cluster, observer)
     verified = judge(assignments, found, planned.created_utc)
     for outcome in found.values():
@@ -53,7 +53,7 @@ def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Obs
     verification = Verification(
         study=planned.study, environment=planned.environment, trials=verified, rejected=planned.rejected
     )
-    collect.write_atomically(folder / collect.VERIFICATION, seal(verification))
+    storage.write_atomically(folder / assemble.VERIFICATION, seal(verification))
     proofs.remember(verification, planned.trials, runs)
     return folder, verification
 
@@ -109,7 +109,7 @@ def rehearse(
     """One launch of all ranks in a folder of its own; the sentence of its failure where it was not whole."""
     folder.mkdir(parents=True, mode=0o700)
     assignment = msgspec.structs.replace(assignment, lease=str(folder / "lease"))
-    collect.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
+    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
     lease.renew(folder / "lease")
     to_start = launch.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
     watch = Watch(folder, assignment.ranks, assignment.trial, planned.patience)

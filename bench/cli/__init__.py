@@ -12,6 +12,7 @@ import click
 
 import bench
 from bench.cli.check import check
+from bench.cli.hosts import hosts
 from bench.cli.importing import import_
 from bench.cli.look import doctor, init
 from bench.cli.report import fsck, report
@@ -53,5 +54,5 @@ def cli() -> None:
     """Benchmarks of distributed training that people can trust: one BERT, every stack, the same work."""
 
 
-for command in (doctor, init, plan, run, report, verify, check, import_, fsck):
+for command in (doctor, init, plan, run, report, verify, check, import_, fsck, hosts):
     cli.add_command(command)

@@ -98,26 +98,14 @@ def _findings(run_folder: Path, base: Path | None, store: Store, rule: Rule, res
 
 def launch_more(run_folder: Path, count: int) -> None:
     """Extends the run's plan by `count` rounds and makes them. Refuses where this is not the run's own machine."""
-    import random
-
-    import msgspec
-
-    from bench import baselines, collect, environment
+    from bench import assemble, baselines, environment, replication
     from bench import run as program
-    from bench.sealed import seal
 
-    planned = collect.read_plan(run_folder)
+    planned = assemble.read_plan(run_folder)
     differing = baselines.differing_circumstances(planned.environment, environment.capture(os.environ))
     if differing:
         raise UserError(f"--resolve cannot add launches to {run_folder} here: {', '.join(differing)}")
-    order, shuffler = list(planned.order), random.Random(len(planned.order))
-    done = 1 + max(repeat for _, repeat in order)
-    for repeat in range(done, done + count):
-        ids = [trial.id for trial in planned.trials]
-        shuffler.shuffle(ids)
-        order += [(trial_id, repeat) for trial_id in ids]
-    extended = msgspec.structs.replace(planned, order=order)
-    collect.write_atomically(run_folder / "plan.json", seal(extended))
+    program.extend(run_folder, planned, replication.further(planned, count))
     with on_termination(), observe(False) as observer:
         program.proceed(run_folder, observer)
 

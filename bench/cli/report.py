@@ -16,7 +16,7 @@ from bench.cli.shared import write
 def report(run_folder: Path, kind: str, output: Path | None) -> None:
     """Make the report of RUN from what it left on disk."""
     import reports
-    from bench.collect import assemble
+    from bench.assemble import assemble
 
     assemble(run_folder.resolve())
     content = reports.render(run_folder, kind)

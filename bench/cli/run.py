@@ -70,7 +70,7 @@ def _refuse_changed(study: Path, run_folder: Path, flags: dict[str, Any]) -> Non
     """Raises UserError when the study is no longer the one that the run was planned from."""
     from datetime import UTC, datetime
 
-    from bench.collect import read_plan
+    from bench.assemble import read_plan
     from bench.resume import difference
     from bench.run import plan as decide
 

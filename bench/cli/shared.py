@@ -128,7 +128,7 @@ class UserInterrupt(click.ClickException):
 
 def write(path: Path, content: str | bytes) -> None:
     """Writes atomically. Raises UserError with the system's reason."""
-    from bench.collect import write_atomically
+    from bench.storage import write_atomically
 
     try:
         write_atomically(path, content.encode() if isinstance(content, str) else content)

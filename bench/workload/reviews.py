@@ -75,9 +75,12 @@ def reviews_digest() -> str:
 
 
 def _review(row: list[int]) -> Example:
+    """Two sentences of one label."""
     rest = iter(row)
-    template, sign = pick(TEMPLATES, next(rest))
-    polarity = pick((1, -1), next(rest))
-    words = {**WORDS, "opinion": OPINIONS[polarity]}
-    text = [pick(words[slot[1:-1]], next(rest)) if slot.startswith("{") else slot for slot in template.split()]
-    return Example(LABELS[sign * polarity], " ".join(text))
+    label = pick((0, 1, -1), next(rest))
+    fitting = [(template, sign) for template, sign in TEMPLATES if (sign == 0) == (label == 0)]
+    words: list[str] = []
+    for template, sign in (pick(fitting, next(rest)), pick(fitting, next(rest))):
+        lists = {**WORDS, "opinion": OPINIONS.get(label * sign, ())}
+        words += [pick(lists[slot[1:-1]], next(rest)) if slot.startswith("{") else slot for slot in template.split()]
+    return Example(LABELS[label], " ".join(words))

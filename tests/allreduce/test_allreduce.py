@@ -68,7 +68,7 @@ def test_the_order_of_the_additions_and_the_messages_are_as_documented(tmp_path:
 def test_the_hook_averages_every_bucket_of_every_step(
     hook: dict[int, list[Any]], size: int, mean: float, algorithm: str, wire: str, tolerance: float
 ) -> None:
-    expected = [[[(number + 1 + step) * mean] for number in range(6)] for step in range(3)]
+    expected = [[[(number + 1 + step) * mean] * 2 for number in range(6)] for step in range(3)]
     for rank in hook[size]:
         seen = rank[f"{algorithm} torch.{wire}"]
         assert all(

@@ -46,7 +46,7 @@ def launches(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def asked_for(items: list[pytest.Item]) -> list[tuple[str, int]]:
     """The cells of the chosen tests, each once, in the order of their first tests."""
-    parameters = [getattr(item, "callspec").params for item in items if hasattr(item, "callspec")]  # noqa: B009
+    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
     return list(dict.fromkeys(found[name] for found in parameters for name in CELLS if name in found))
 
 

@@ -20,7 +20,7 @@ import psutil
 
 from bench import journal
 from bench.records import RankInfo, Repeat, Result, Window
-from bench.sealed import unseal
+from bench.storage import unseal
 
 # patience 0.1: a launch that stands still for 3 s counts as hung
 STUDY = """

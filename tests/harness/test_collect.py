@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import collect, journal
+from bench import assemble, collect, journal
+from bench.errors import UserError
 from bench.launch.execute import Ended
 from bench.records import Assignment, Phase, RankInfo, Trial
 
@@ -85,10 +86,10 @@ def test_a_damaged_rank_file_is_the_reason_and_nothing_of_it_is_used(tmp_path):
 def test_another_schema_is_refused_by_its_number(tmp_path):
     plan = tmp_path / "plan.json"
     plan.write_bytes(msgspec.json.encode({"schema": 99}))
-    with pytest.raises(collect.UserError, match="schema 99, this paceline reads 1; use the paceline that wrote it"):
-        collect.read_plan(tmp_path)
+    with pytest.raises(UserError, match="schema 99, this paceline reads 2; use the paceline that wrote it"):
+        assemble.read_plan(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(collect.UserError, match="no plan.json; this is not a run folder"):
-        collect.read_plan(tmp_path)
+    with pytest.raises(UserError, match="no plan.json; this is not a run folder"):
+        assemble.read_plan(tmp_path)

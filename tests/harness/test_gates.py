@@ -334,10 +334,10 @@ def result(backend="torch_ddp", losses=(2.0, 1.0), digest="ab", parameters=100, 
     repeat = Repeat(
         trial_id=asked.id, repeat=0, started_utc="", wall_ns=1, command=[], error=None, gates=[], losses=list(losses),
         facts=[msgspec.structs.replace(FACTS, parameter_elements=parameters)], setup=[], hosts=[], data_samples=8,
-        data_digest=digest, evaluations=[], journals=[],
+        data_digest=digest, evaluations=[], journals=[], warmup_windows=None, settled=None,
     )  # fmt: skip
     return TrialResult(
-        trial=asked, trial_id=asked.id, mode="full", framework="torch", status="ok", reason=None, repeats=[repeat]
+        trial=asked, trial_id=asked.id, mode="full", framework="torch", status="ok", reason=None, stopped=None, repeats=[repeat]
     )
 
 

@@ -18,7 +18,7 @@ from bench.launch.commands import Command
 from bench.launch.execute import execute
 from bench.launch.watch import Watch
 from bench.records import Phase, RankInfo, Repeat, Result, Trial, Window
-from bench.sealed import unseal
+from bench.storage import unseal
 
 BASE = """
 name: check

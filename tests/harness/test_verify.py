@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bench import agreement, gates, tolerances
+from bench import agreement, environment, gates, tolerances
 from bench.agreement import Rehearsed
+from bench.cli.verify import agreement as agreement_table
 from bench.records import (
     Assignment,
     DataDigest,
     Exchange,
     Facts,
+    GateOutcome,
     Optimizer,
     Rehearsal,
     Result,
@@ -23,10 +25,12 @@ from bench.records import (
     StepLosses,
     Trial,
     Verification,
+    Verified,
     Weights,
     Workload,
+    Worst,
 )
-from bench.sealed import unseal
+from bench.storage import unseal
 
 STUDY = """
 name: check
@@ -96,6 +100,45 @@ def test_a_rank_whose_data_is_not_its_own_is_caught_by_the_corpus_itself(tmp_pat
     other = msgspec.structs.replace(trial, workload=msgspec.structs.replace(trial.workload, seed=2))
     assert verify.expected_data(msgspec.structs.replace(told, trial=other))[0] != expected
     assert sorted(weights) == ["mlm", "nsp"]
+
+
+def verified(**changes) -> Verified:
+    given = {
+        "trial_id": "torch_ddp-2-abc", "backend": "torch_ddp", "replicas": 2, "created_utc": "", "steps": 10,
+        "reference": "torch_ddp-2-abc", "error": None, "losses": None, "gradients": None, "updates": None,
+        "gates": [GateOutcome(gate="weights", holds=True, sentence="")],
+    }  # fmt: skip
+    return Verified(**(given | changes))
+
+
+def test_the_table_says_how_far_apart_what_is_allowed_and_which_gate_failed():
+    worst = Worst(where="w", given=1.0, expected=2.0, difference=0.5, allowed=1e-5)
+    wrong = GateOutcome(gate="same updates", holds=False, sentence="tf_horovod: w is 1, expected 2")
+    other = verified(
+        trial_id="tf_horovod-2-abc", losses=worst, gradients=msgspec.structs.replace(worst, difference=None),
+        updates=worst, gates=[*verified().gates, wrong],
+    )  # fmt: skip
+    alone = verified(
+        trial_id="tf_bare-1-abc", reference=None,
+        gates=[GateOutcome(gate="same losses", holds=None, sentence="equality not shown: no other stack")],
+    )  # fmt: skip
+    cut = verified(trial_id="x-1-abc", error="rank 0 failed", gates=[], reference=None)
+    found = Verification(
+        study="s", environment=environment.capture({}), trials=[verified(), other, alone, cut],
+        rejected=[(Trial(backend="tf_bare"), "it runs at most 1 replica")],
+    )  # fmt: skip
+    assert agreement_table(found) == (
+        "trial             losses          gradients   updates         gates\n"
+        "----------------  --------------  ----------  --------------  -----------\n"
+        "torch_ddp-2-abc   reference       reference   reference       1 hold\n"
+        "tf_horovod-2-abc  5e-01 of 1e-05  ? of 1e-05  5e-01 of 1e-05  1 of 2 fail\n"
+        "tf_bare-1-abc     -               -           -               0 hold\n"
+        "x-1-abc           -               -           -               not run\n"
+        "tf_horovod-2-abc: gate 'same updates': tf_horovod: w is 1, expected 2\n"
+        "tf_bare-1-abc: equality not shown: no other stack\n"
+        "x-1-abc: rank 0 failed\n"
+        f"{Trial(backend='tf_bare').id}: not selectable, because it runs at most 1 replica\n"
+    )
 
 
 # ---- agreement --------------------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from backends import null
-from bench import collect, journal, study, worker
+from bench import assemble, collect, journal, storage, study, worker
 from bench.launch.commands import Cluster
 from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
 from bench.protocols import World
 from bench.records import Assignment, Phase, Timing, Trial, Window, Workload
 from bench.run import Observer, begin, prepare
-from bench.sealed import seal
+from bench.storage import seal
 from reports.load import load
 from reports.table import rows
 
@@ -115,8 +115,8 @@ def test_the_report_holds_exactly_the_throughput_that_a_reader_computes_by_hand(
     made.mkdir(parents=True)
     assignment = run_ranks(asked.trials[0], runs, made)
     repeat = collect.collect(made, assignment, [], "", Ended(0, None, 1))
-    collect.write_atomically(made / "repeat.json", seal(repeat))
-    collect.assemble(folder)
+    storage.write_atomically(made / "repeat.json", seal(repeat))
+    assemble.assemble(folder)
     (row,) = rows(load(folder))
     assert row.status == "ok"
     assert row.measured.samples_per_second.point == pytest.approx(40 / 0.060, rel=1e-12)

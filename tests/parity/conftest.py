@@ -16,8 +16,6 @@ if CONTRACT not in sys.path:
 import launches as contract  # noqa: E402
 import plans  # noqa: E402
 
-WRAPPED = sorted({backend for backend, replicas in plans.cells() if replicas == 2})
-
 
 @pytest.fixture(scope="session")
 def launches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -33,14 +31,26 @@ def or_skip(cell: tuple[str, int]) -> None:
 
 
 @pytest.fixture
-def curves(launches: Any) -> Any:
-    """(scenario, its parts) to the global losses of each cell that runs it, or a skip with the reason."""
+def cells_of(launches: Any) -> Any:
+    """Scenario to the cells that run it, or a skip with the reason; their launches begin."""
+
+    def of(scenario: str) -> list[tuple[str, int]]:
+        found = [cell for cell in plans.cells() if plans.has(cell, scenario)]
+        for cell in found:
+            or_skip(cell)
+        launches.expect(found)
+        return found
+
+    return of
+
+
+@pytest.fixture
+def curves(launches: Any, cells_of: Any) -> Any:
+    """(scenario, its parts) to the global losses of each cell that runs it."""
 
     def of(scenario: str, *parts: str) -> dict[str, list[float]]:
-        found, cells = {}, [cell for cell in plans.cells() if plans.has(cell, scenario)]
-        launches.expect(cells)
-        for cell in cells:
-            or_skip(cell)
+        found = {}
+        for cell in cells_of(scenario):
             ranks = launches.get(*cell).of(scenario)
             by_part = [contract.global_losses([rank[part] for rank in ranks]) for part in parts]
             found[f"{cell[0]}-{cell[1]}"] = [loss for part in by_part for loss in part]
@@ -50,15 +60,12 @@ def curves(launches: Any) -> Any:
 
 
 @pytest.fixture
-def fifty(launches: Any) -> Any:
+def fifty(launches: Any, cells_of: Any) -> Any:
     """Scenario to what the ranks of each wrapped backend saw, 2 replicas, and the file of their updates."""
 
     def of(scenario: str) -> dict[str, tuple[list[dict[str, Any]], Path]]:
-        for backend in WRAPPED:
-            or_skip((backend, 2))
-        launches.expect((backend, 2) for backend in WRAPPED)
-        ranks = {backend: launches.get(backend, 2).of(scenario) for backend in WRAPPED}
-        return {backend: (seen, launches.updates(backend, scenario)) for backend, seen in ranks.items()}
+        found = [(backend, launches.get(backend, replicas)) for backend, replicas in cells_of(scenario)]
+        return {backend: (launch.of(scenario), launches.updates(backend, scenario)) for backend, launch in found}
 
     return of
 

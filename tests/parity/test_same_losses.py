@@ -36,6 +36,20 @@ def test_any_two_backends_learn_alike_in_bfloat16(curves: Any) -> None:
     assert largest_spread(found) < bounds.BFLOAT16_LOSS, found
 
 
+def test_any_two_backends_learn_alike_in_float16(launches: Any, cells_of: Any, global_losses: Any) -> None:
+    """The loss on one batch after each update; which steps were left out before it may differ by a rounding."""
+    curves = {}
+    for cell in cells_of("float16"):
+        histories = [rank["history"] for rank in launches.get(*cell).of("float16")]
+        losses: dict[int, float] = {}
+        for step, of_ranks in enumerate(zip(*histories, strict=True)):
+            updates = step - (histories[0][step - 1]["skipped_steps"] if step else 0)
+            losses.setdefault(updates, global_losses([each["trained"] for each in of_ranks])[0])
+        curves[f"{cell[0]}-{cell[1]}"] = [losses[updates] for updates in range(5)]
+    assert len(curves) == 4
+    assert largest_spread(curves) < bounds.FLOAT16_LOSS, curves
+
+
 @pytest.mark.parametrize("scenario", WITHOUT_DROPOUT)
 def test_the_losses_change_from_step_to_step(curves: Any, scenario: str) -> None:
     """Else equality would show nothing."""

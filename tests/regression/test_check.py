@@ -10,7 +10,7 @@ from bench import baselines
 from bench.baselines import Store
 from bench.errors import UserError
 from bench.regression import Rule
-from bench.sealed import seal
+from bench.storage import seal
 from tests.reports import build
 
 
@@ -218,7 +218,7 @@ matrix: {backend: ["null"], replicas: [1], options.step_ms: [1, 2]}
 
 
 def test_more_launches_extend_the_plan_and_are_made_on_this_machine_only(tmp_path):
-    from bench import collect, run, study
+    from bench import assemble, run, study
     from bench.cli.check import launch_more
     from bench.launch.commands import Cluster
 
@@ -228,7 +228,7 @@ def test_more_launches_extend_the_plan_and_are_made_on_this_machine_only(tmp_pat
     launch_more(folder, 1)
     readings = baselines.read_run(folder)
     assert [len(reading.launch_rates) for reading in readings] == [2, 2]
-    planned = collect.read_plan(folder)
+    planned = assemble.read_plan(folder)
     assert sorted(repeat for _, repeat in planned.order) == [0, 0, 1, 1]
     moved = msgspec.structs.replace(planned, environment=msgspec.structs.replace(planned.environment, cpu="another"))
     (folder / "plan.json").write_bytes(seal(moved))

@@ -187,6 +187,7 @@ def trial_result(
         "framework": {"torch": "torch", "tf": "tensorflow"}.get(backend.partition("_")[0], "none"),
         "status": "ok",
         "reason": None,
+        "stopped": None,
     }
     said.update(changed)
     repeats = [_repeat(said["trial_id"], number, launch) for number, launch in enumerate(launches)]
@@ -206,8 +207,10 @@ def write_run(folder: Path, trials: Sequence[tuple[TrialResult, list[Launch]]], 
         "created_utc": "2026-01-02T03:04:05Z",
         "environment": ENVIRONMENT,
         "order": [(result.trial_id, repeat.repeat) for result, _ in trials for repeat in result.repeats],
+        "sentinel": None,
         "trials": [result for result, _ in trials],
         "gates": [equal(result.trial_id) for result, _ in trials[1:] if result.status == "ok"],
+        "sentinel": None,
         "windows_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     said.update(changed)
@@ -248,6 +251,8 @@ def _repeat(trial_id: str, number: int, launch: Launch) -> Repeat:
         hosts=["box"] * ranks if launch.hosts is None else launch.hosts,
         data_samples=300,
         data_digest="0123456789abcdef",
+        warmup_windows=1,
+        settled=True,
         evaluations=launch.evaluations,
         journals=[""] * ranks,
     )

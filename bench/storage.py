@@ -1,11 +1,14 @@
-"""Records with a checksum in the file: whoever reads a damaged or edited one is told, and gets nothing of it.
+"""Files that are whole or not there, and records with a checksum in the file: whoever reads a damaged or edited one is
+told, and gets nothing of it.
 
-The file is one JSON object whose last member is "sha256", of all bytes before it with the closing brace.
+A sealed file is one JSON object whose last member is "sha256", of all bytes before it with the closing brace.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -16,6 +19,19 @@ Some = TypeVar("Some", bound=Record)
 
 _MEMBER = b',"sha256":"'
 _TAIL = len(_MEMBER) + 64 + len(b'"}')
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half; survives a crash of the machine right after."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    with staged.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    staged.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 class Damaged(Exception):

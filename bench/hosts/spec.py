@@ -1,0 +1,93 @@
+"""What a set of emulated hosts is to be, and whether this machine has room for it."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from bench.errors import UserError
+
+SYNTAX = "COUNT@RATE, COUNTxSLOTS@RATE or COUNT@RATE+LATENCY, as in 4@1gbit, 4x2@1gbit or 4@200mbit+2ms"
+UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
+TIMES_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
+SLOWEST_BITS = 10_000  # a slower link does not bring one packet through in its queue's 50 ms
+MOST_HOSTS = 250
+# A rank of the smallest stack holds half of it; the rest is the model, its gradients and the optimizer's state.
+BYTES_PER_SLOT = 2**30
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """`count` hosts with `slots` ranks each, on one switch.
+
+    rate_bits    of each host's link, per second, in each direction
+    latency_us   from one host to another, one way; 0: what the machine itself takes
+    """
+
+    count: int
+    rate_bits: int
+    slots: int = 1
+    latency_us: int = 0
+
+    def __str__(self) -> str:
+        latency = f", {self.latency_us} us one way" if self.latency_us else ""
+        slots = f" with {self.slots} slots each" if self.slots > 1 else ""
+        return f"{self.count} hosts{slots} at {spell_rate(self.rate_bits)}{latency}"
+
+
+def parse(text: str) -> Spec:
+    """`4@1gbit` and its longer forms, SYNTAX. Raises UserError."""
+    found = re.fullmatch(r"(-?\d+)(?:x(-?\d+))?@([^+]+)(?:\+(.+))?", text.strip())
+    if found is None:
+        raise UserError(f"emulated hosts: {text!r} is not understood; expected {SYNTAX}")
+    count, slots, rate, latency = found.groups()
+    return make(int(count), rate, latency, int(slots or 1))
+
+
+def make(count: int, rate: str, latency: str | None = None, slots: int = 1) -> Spec:
+    """A checked Spec. Raises UserError."""
+    if not 1 <= count <= MOST_HOSTS:
+        raise UserError(f"emulated hosts: {count} hosts; 1 to {MOST_HOSTS} are possible")
+    if not 1 <= slots <= 9999:
+        raise UserError(f"emulated hosts: {slots} slots a host; 1 to 9999 are possible")
+    return Spec(
+        count=count,
+        slots=slots,
+        rate_bits=parse_rate(rate),
+        latency_us=0 if latency is None else parse_latency(latency),
+    )
+
+
+def parse_rate(text: str) -> int:
+    """`1gbit`, `2.5gbit` and the like in bits per second. Raises UserError, also for a rate of 0."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]+)", text.strip().lower())
+    if found is None or found[2] not in UNITS:
+        raise UserError(f"emulated hosts: {text!r} is no rate; expected a number with {', '.join(UNITS)}, as in 1gbit")
+    bits = round(float(found[1]) * UNITS[found[2]])
+    if bits < SLOWEST_BITS:
+        raise UserError(f"emulated hosts: a rate of {text}; the slowest link possible is {spell_rate(SLOWEST_BITS)}")
+    return bits
+
+
+def parse_latency(text: str) -> int:
+    """`2ms`, `500us` and the like in microseconds. Raises UserError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s)", text.strip().lower())
+    if found is None:
+        raise UserError(f"emulated hosts: {text!r} is no latency; expected a number with us, ms or s, as in 2ms")
+    return round(float(found[1]) * TIMES_US[found[2]])
+
+
+def spell_rate(bits: int) -> str:
+    """The shortest of tc's own spellings, `1gbit` for 1,000,000,000."""
+    unit = max((unit for unit in UNITS if bits % UNITS[unit] == 0), key=UNITS.__getitem__)
+    return f"{bits // UNITS[unit]}{unit}"
+
+
+def check_room(spec: Spec, available_bytes: int) -> None:
+    """One GiB of available memory for each slot of each host. Raises UserError where it is not there."""
+    needed = spec.count * spec.slots * BYTES_PER_SLOT
+    if needed > available_bytes:
+        raise UserError(
+            f"{spec} need {needed / 2**30:.0f} GiB of memory (1 GiB for each slot, for one rank), and "
+            f"{available_bytes / 2**30:.1f} GiB are available: at most {available_bytes // BYTES_PER_SLOT} slots"
+        )

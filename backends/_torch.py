@@ -14,7 +14,7 @@ from backends._torch_compile import Compiler
 from backends._torch_facts import collect_facts, tensor_settings
 from backends._torch_network import Network, load_model, microbatches
 from backends._torch_observation import dense_outputs
-from backends._torch_optimizer import build_optimizer, set_learning_rate
+from backends._torch_optimizer import build_optimizer, clip, set_learning_rate
 from backends._torch_precision import NoScaling, build_scaling, select_precision
 from backends._torch_snapshot import Snapshot
 from bench.errors import TrialError
@@ -148,7 +148,7 @@ class TorchBackend:
         set_learning_rate(self.optimizer, settings.learning_rate_at(step))
         self.scaling.unscale(self.optimizer)
         if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            clip(self.model.parameters(), settings.clip_norm)
         self.apply()
 
     def apply(self) -> None:

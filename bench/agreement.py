@@ -195,6 +195,7 @@ def updates(given: Rehearsed, reference: Rehearsed) -> Worst:
     with (
         _opened(given.folder / WEIGHTS) as own,
         _opened(reference.folder / WEIGHTS) as expected,
+        _opened(reference.folder / GRADIENTS) as slopes,
         _opened(initial) as start,
     ):
 
@@ -205,8 +206,10 @@ def updates(given: Rehearsed, reference: Rehearsed) -> Worst:
             pair = moved(own, name), moved(expected, name)
             weight = tolerances.key_weight_of(name)
             if weight is None:
-                sizes = pair[0].size, _norm(start.get_tensor(name)), _norm(pair[1])
-                return _of_tensor(name, *pair, tolerances.update(trial, name, steps, sizes, head_norm))
+                slope = _norm(slopes.get_tensor(name))
+                allowed = tolerances.gradient(trial, name, pair[0].size, slope, head_norm)
+                sizes = _norm(start.get_tensor(name)), _norm(pair[1])
+                return _of_tensor(name, *pair, tolerances.update(trial, steps, allowed, *sizes))
             if trial.optimizer.name == "sgd":
                 norm = _norm(moved(expected, weight))
                 return _of_zero(name, *pair, norm, tolerances.zero_gradient(trial, pair[0].size, norm) * steps)

@@ -24,7 +24,7 @@ from bench.records import (
     Verification,
     Verified,
 )
-from bench.storage import Damaged, unseal, write_atomically
+from bench.storage import Damaged, seal, unseal, write_atomically
 
 VERIFICATION = "verification.json"
 
@@ -72,7 +72,7 @@ def assemble(run_folder: Path) -> Result:
         windows_sha256=hashlib.sha256(table).hexdigest(),
         verification=_known_before(run_folder),
     )
-    write_atomically(run_folder / "result.json", msgspec.json.encode(result))
+    write_atomically(run_folder / "result.json", seal(result))
     return result
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 import bench
 from bench.assemble import VERIFICATION
-from bench.records import Environment, Plan, Quality, Timing, Trial, Verification
+from bench.records import Environment, Plan, Quality, Timing, Trial, Verification, Verified
 from bench.storage import Damaged, seal, unseal, write_atomically
 
 
@@ -33,10 +33,13 @@ def remember(verification: Verification, trials: Sequence[Trial], runs: Path) ->
 
 def carry(planned: Plan, runs: Path, folder: Path) -> None:
     """Copies into a new run folder what is known of the plan's trials, under their own ids."""
-    found = []
+    found: list[Verified] = []
+    ids: dict[str | None, str] = {subject(trial).id: trial.id for trial in planned.trials}
     for trial in planned.trials:
         known = _read(_path(subject(trial), planned.environment, runs))
-        found += [msgspec.structs.replace(verified, trial_id=trial.id) for verified in (known.trials if known else ())]
+        for verified in known.trials if known else ():
+            reference = ids.get(verified.reference, verified.reference)
+            found.append(msgspec.structs.replace(verified, trial_id=trial.id, reference=reference))
     if found:
         carried = Verification(study=planned.study, environment=planned.environment, trials=found, rejected=[])
         write_atomically(folder / VERIFICATION, seal(carried))

@@ -40,10 +40,11 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the ranks load: tokenised data and initial weights."""
+    """What the ranks load: tokenised data, initial weights, and the data to evaluate on where the trial does."""
 
     data: Path
     checkpoint: Path
+    validation: Path | None
 
 
 def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
@@ -157,12 +158,15 @@ def _failed_gate(repeat: Repeat) -> bool:
 
 
 def prepare(trial: Trial, runs: Path, observer: Observer) -> Prepared:
-    """Tokenised corpus and initial checkpoint below `runs`/.cache, made once. Raises UserError for unusable input."""
+    """Tokenised corpora and initial checkpoint below `runs`/.cache, made once. Raises UserError for unusable input."""
     from bench.workload import checkpoint, corpus
 
     cache = runs / ".cache"
     prepared = corpus.prepare(trial.workload, cache, observer.preparing)
-    return Prepared(prepared.folder, checkpoint.prepare(trial.workload, prepared.labels, cache))
+    weights = checkpoint.prepare(trial.workload, prepared.labels, cache)
+    evaluates = trial.quality.samples > 0
+    held_out = corpus.prepare_validation(trial.workload, cache, observer.preparing).folder if evaluates else None
+    return Prepared(prepared.folder, weights, held_out)
 
 
 def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Cluster, observer: Observer) -> Repeat:
@@ -178,6 +182,7 @@ def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Clu
         local_replicas=local_replicas,
         data=str(prepared.data),
         checkpoint=str(prepared.checkpoint),
+        validation=str(prepared.validation) if prepared.validation else None,
         lease=str(lease_file),
         network_interface=cluster.network_interface,
         rendezvous_port=planned.rendezvous_port,

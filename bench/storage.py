@@ -40,7 +40,11 @@ class Damaged(Exception):
 
 def seal(record: Record) -> bytes:
     """The file's content."""
-    body = msgspec.json.encode(record)
+    return with_checksum(msgspec.json.encode(record))
+
+
+def with_checksum(body: bytes) -> bytes:
+    """The same JSON object with the checksum as its last member."""
     return body[:-1] + _MEMBER + hashlib.sha256(body).hexdigest().encode() + b'"}'
 
 

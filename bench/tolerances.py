@@ -18,7 +18,7 @@ FLOAT16_FLOOR = 2.0**-25
 
 DEPTH_FACTOR = 32.0
 OTHER_WORLD_FACTOR = 4.0
-LOW_LOSS_FACTOR = 0.5
+LOW_LOSS_FACTOR = 1.0
 WIRE_FACTOR = 4.0
 CANCELLATION_FACTOR = 2.0
 ZERO_FACTOR = 4.0
@@ -52,15 +52,12 @@ def zero_gradient(trial: Trial, size: int, weight_norm: float) -> float:
     return ZERO_FACTOR * _compute(trial) + _exchange(trial, size, weight_norm)
 
 
-def update(trial: Trial, name: str, steps: int, sizes: tuple[int, float, float], head_norm: float | None) -> float:
-    """Of a tensor's update over all steps. `sizes`: its elements, the norm of the weight, the norm of the update.
+def update(trial: Trial, steps: int, of_gradient: float, weight_norm: float, norm: float) -> float:
+    """Of a tensor's update over all steps, whose norm is `norm`. `of_gradient`: what `gradient` allows it.
 
     Stored in float32, a weight is rounded twice a step, once for its decay and once for its update.
     """
-    elements, weight_norm, norm = sizes
-    allowed = gradient(trial, name, elements, math.inf, head_norm)
-    if trial.optimizer.name == "sgd":
-        allowed *= 2 * steps
+    allowed = of_gradient * 2 * steps if trial.optimizer.name == "sgd" else of_gradient
     return allowed + (2 * steps * ROUNDOFF["float32"] * weight_norm / norm if norm else 0.0)
 
 

@@ -8,12 +8,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pandas
 import pyarrow
 
 from bench.errors import UserError
-from bench.records import SCHEMA, Result
+from bench.records import Result
+from bench.storage import Damaged, unseal
 
 COUNTED = (
     "repeat", "rank", "index", "steps", "samples", "tokens_real", "tokens_padded",
@@ -36,10 +36,6 @@ class LoadedRun:
     windows: pandas.DataFrame
 
 
-class _Version(msgspec.Struct):
-    schema: int
-
-
 def load(run_folder: Path) -> LoadedRun:
     """Reads and verifies. Raises UserError: no run, no result yet, damaged or foreign result, altered windows."""
     if not run_folder.is_dir():
@@ -56,19 +52,10 @@ def _read_result(run_folder: Path) -> Result:
             f"{run_folder} has no result.json: this run has not finished a trial, "
             f"`paceline run --resume {run_folder}` continues it"
         )
-    content = _bytes(path)
     try:
-        schema = msgspec.json.decode(content, type=_Version).schema
-        if schema != SCHEMA:
-            raise UserError(
-                f"{path} has format {schema} and this paceline reads format {SCHEMA}: "
-                "read it with the paceline that wrote it"
-            )
-        return msgspec.json.decode(content, type=Result)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path} is not a result of paceline: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is cut off or is not JSON: {error}") from None
+        return unseal(_bytes(path), Result)
+    except Damaged as damage:
+        raise UserError(f"{path}: {damage}") from None
 
 
 def _read_windows(path: Path, expected: str) -> pandas.DataFrame:

@@ -13,8 +13,8 @@ from bench.workload.arrays import Arrays, classification_arrays, ner_arrays, pre
 from bench.workload.generated import generate_sentences
 from bench.workload.inputs import HELD_OUT_EVERY, Input, Item
 from bench.workload.labels import LabelSet
-from bench.workload.reviews import generate_reviews
 from bench.workload.text import Source, builtin_sources, read_source
+from bench.workload.topics import generate_examples
 from bench.workload.vocabulary import Vocabulary
 
 
@@ -64,7 +64,7 @@ def _ner(workload: Workload, given: Input, allowed: LabelSet | None) -> Content:
 def _classification(workload: Workload, given: Input, allowed: LabelSet | None) -> Content:
     everything = [example for file in given.files for example in examples.read_examples(file, allowed)]
     if not given.files:
-        everything = generate_reviews(_split(given))
+        everything = generate_examples(_split(given))
         _check_generated(allowed, examples.labels_of(everything, "builtin"))
     labels = examples.labels_of(everything, workload.data) if allowed is None else allowed.labels
     chosen = _select(workload, given, everything, "examples")

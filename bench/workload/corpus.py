@@ -18,9 +18,9 @@ from bench.workload.generated import generator_digest
 from bench.workload.inputs import HELD_OUT, Input, training_input, validation_input
 from bench.workload.labels import LabelSet
 from bench.workload.models import model_config, model_labels
-from bench.workload.reviews import reviews_digest
 from bench.workload.staging import file_digest, publish
 from bench.workload.text import builtin_sources
+from bench.workload.topics import topics_digest
 from bench.workload.vocabulary import (
     Vocabulary,
     read_vocabulary,
@@ -115,7 +115,7 @@ def _content_digests(workload: Workload, given: Input) -> list[Any]:
     """All that the read content depends on. The place of a file is not part of it."""
     if given.files:
         return [given.portion, [[file.suffix, file_digest(file)] for file in given.files]]
-    digests = {"ner": generator_digest, "classification": reviews_digest, "pretraining": _text_digest}
+    digests = {"ner": generator_digest, "classification": topics_digest, "pretraining": _text_digest}
     return [given.portion, digests[workload.task]()]
 
 

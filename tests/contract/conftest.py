@@ -47,7 +47,7 @@ def launches(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def asked_for(items: list[pytest.Item]) -> list[tuple[str, int]]:
     """The cells of the chosen tests, each once, in the order of their first tests."""
     parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    return list(dict.fromkeys(found[name] for found in parameters for name in CELLS if name in found))
+    return list(dict.fromkeys(found[name] for found in parameters for name in CELLS if found.get(name) in CELLS[name]))
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from arithmetic import Rules, Values, clipped, relative_errors, wide
+from arithmetic import relative_errors
+from comparisons import DETOUR, STEPS, first_replica, reference_errors, two_steps_by_the_formula
+from low_precision import bfloat16, float16, wire
 from ranks import Run, Seen
 
 from bench.protocols import Batch
 
-STEPS = 8
 REPEATED = 20
-DETOUR = 3
-SCALED_STEPS = 12
 
 
 def adamw(run: Run) -> Seen:
@@ -52,24 +51,6 @@ def in_microbatches(run: Run, count: int) -> Seen:
     first = run.train([batches.batch(0)])
     gradients = run.values("gradient")
     return {"first": first, "gradients": gradients, "rest": run.train([batches.batch(step) for step in (1, 2)])}
-
-
-def two_steps_by_the_formula(run: Run) -> Seen:
-    """Steps 0 and 1; how far any weight of the first local replica is from where the optimizer's formula takes it."""
-    start = first_replica(run.values("weight"))
-    rules = Rules(run.trial.optimizer, start)
-    first = run.train([run.batch(0)])
-    after_one = run.values("weight")
-    first_error = rules.largest_error(start, run.values("gradient"), after_one, step=0)
-    second = run.train([run.batch(1)])
-    after_two = run.values("weight")
-    second_error = rules.largest_error(after_one, run.values("gradient"), after_two, step=1)
-    return {
-        "first": first,
-        "second": second,
-        "update_errors": [first_error, second_error],
-        "largest_update": max(float(np.max(np.abs(wide(after_two[key]) - wide(start[key])))) for key in start),
-    }
 
 
 def sgd(run: Run) -> Seen:
@@ -199,69 +180,6 @@ def ner(run: Run) -> Seen:
     }
 
 
-def wire(run: Run) -> Seen:
-    """Gradients that cross in 16 bits, against those made by hand."""
-    run.train([run.batch(0)])
-    errors = reference_errors(run, run.values("gradient"))
-    rest = run.train(run.steps(1, DETOUR))
-    return {
-        "gradient_errors": errors,
-        "rest": rest,
-        "digests": run.digests(),
-        "planted": run.planted(0.1),
-        **run.described(),
-    }
-
-
-def bfloat16(run: Run) -> Seen:
-    """The steps of "adamw", computed and where possible exchanged in 16 bits."""
-    first = run.train(run.steps(0, 2))
-    rest = run.train(run.steps(2, STEPS - 2))
-    return {
-        "first": first,
-        "rest": rest,
-        "digests": run.digests(),
-        "weight_dtypes": sorted({str(value.dtype) for value in run.values("weight").values()}),
-        "planted": run.planted(0.1),
-        **run.described(),
-    }
-
-
-def float16(run: Run) -> Seen:
-    """Steps on one batch, from a scale that overflows; then a few steps twice from one snapshot."""
-    start = first_replica(run.values("weight"))
-    first_update, history = None, []
-    for _ in range(SCALED_STEPS):
-        history.append(scaled_step(run, 0))
-        if first_update is None and history[-1]["digests"] != history[0]["digests"]:
-            first_update = update_by_the_formula(run, start)
-    described = run.described()
-    run.backend.snapshot()
-    straight = [scaled_step(run, step) for step in range(DETOUR)]
-    run.backend.restore()
-    again = [scaled_step(run, step) for step in range(DETOUR)]
-    return {"history": history, "first_update": first_update, "straight": straight, "again": again, **described}
-
-
-def scaled_step(run: Run, step: int) -> Seen:
-    """One step, and what the loss scale did in it."""
-    trained = run.train([run.batch(step)])
-    facts = run.backend.facts()
-    return {
-        "trained": trained,
-        "scale": facts.loss_scale,
-        "skipped_steps": facts.skipped_steps,
-        "digests": run.digests(),
-    }
-
-
-def update_by_the_formula(run: Run, start: Values) -> Seen:
-    """The optimizer's first step, however many were left out before."""
-    gradients = run.values("gradient")
-    error = Rules(run.trial.optimizer, start).largest_error(start, gradients, run.values("weight"), step=0)
-    return {"error": error, "gradient_errors": reference_errors(run, gradients)}
-
-
 def compiled(run: Run) -> Seen:
     """The first steps of "adamw", and one without an exchange."""
     first = run.train(run.steps(0, DETOUR))
@@ -283,12 +201,6 @@ def fifty(run: Run) -> Seen:
         after = run.values("weight")
         np.savez(run.plan["updates"], **{key[1]: after[key] - value for key, value in first_replica(start).items()})
     return {"trained": trained, "digests": digests, **run.described()}
-
-
-def first_replica(values: Values) -> Values:
-    """Those of the first local replica; that the others are alike is shown by their digests."""
-    first = min(replica for replica, _ in values)
-    return {key: value for key, value in values.items() if key[0] == first}
 
 
 def bad_input(run: Run) -> Seen:
@@ -323,21 +235,6 @@ def protocol_only(run: Run) -> Seen:
         "evaluated": run.evaluate(run.global_batch(0)),
         **run.described(),
     }
-
-
-def reference_errors(run: Run, gradients: Values, own: bool = False) -> dict[str, float] | None:
-    """Against the gradients made by hand, clipped as the trial says. `own`: of a replica's own share alone."""
-    if run.plan["reference"] is None:
-        return None
-    task, replicas = run.trial.workload.task, run.world.replicas
-    expected: Values = {}
-    with np.load(run.plan["reference"]) as reference:
-        for index, replica in enumerate(sorted({replica for replica, _ in gradients})):
-            share = f"{replicas}|{run.first_replica + index}" if own else "global"
-            by_hand = {name: reference[f"{task}|{share}|{name}"] for each, name in gradients if each == replica}
-            kept = clipped(by_hand, run.trial.optimizer.clip_norm)
-            expected |= {(replica, name): value for name, value in kept.items()}
-    return relative_errors(gradients, expected)
 
 
 SCENARIOS: dict[str, Callable[[Run], Seen]] = {

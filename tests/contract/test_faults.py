@@ -10,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
 
 from bench import catalog, journal
 from bench.records import RankInfo, Result, Window
+from bench.storage import unseal
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def test_a_killed_rank_is_named_within_15_seconds_and_nothing_is_left(tmp_path, 
     assert time.monotonic() - killed < 15 + 15
     assert process.returncode == 1
     folder = (tmp_path / output.strip().splitlines()[-1]).parent
-    (trial,) = msgspec.json.decode((folder / "result.json").read_bytes(), type=Result).trials
+    (trial,) = unseal((folder / "result.json").read_bytes(), Result).trials
     assert trial.status == "failed"
     assert "rank 1 died in windows without a word" in trial.reason
     # an orphan that has ended stays a zombie until init takes note: it runs no more

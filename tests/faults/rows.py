@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from bench import journal
@@ -88,7 +87,7 @@ class Running:
 
     def result(self) -> Result:
         (path,) = self.folder.glob("runs/fault-*/result.json")
-        return msgspec.json.decode(path.read_bytes(), type=Result)
+        return unseal(path.read_bytes(), Result)
 
     def repeats(self) -> list[Repeat]:
         """Of the finished launches, each readable."""
@@ -182,7 +181,7 @@ def resume(run_folder: Path, launches: int) -> None:
     argv = [sys.executable, "-P", "-m", "bench", "run", "--resume", str(run_folder)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    result = msgspec.json.decode((run_folder / "result.json").read_bytes(), type=Result)
+    result = unseal((run_folder / "result.json").read_bytes(), Result)
     assert sum(len(trial.repeats) for trial in result.trials) == launches
     assert [repeat.error for trial in result.trials for repeat in trial.repeats] == [None] * launches
 

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -56,7 +55,7 @@ def run_folder(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
 
 
 def result_of(folder: Path) -> Result:
-    return msgspec.json.decode((folder / "result.json").read_bytes(), type=Result)
+    return unseal((folder / "result.json").read_bytes(), Result)
 
 
 def wait_until(condition, deadline_s: float = 60.0):

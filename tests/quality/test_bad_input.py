@@ -69,7 +69,7 @@ def test_a_label_that_the_model_lacks_is_named_with_those_it_has(tmp_path: Path)
 def test_builtin_data_is_held_to_the_labels_of_the_model_too(tmp_path: Path) -> None:
     write_model(tmp_path / "model", labels=("good", "bad"))
     text = "backend: 'null'\nworkload: {task: classification, model: ./model, sequence_length: 16}\n"
-    assert "builtin: the label 'negative' is none of the labels of the model" in refusal(tmp_path, text)
+    assert "builtin: the label 'business' is none of the labels of the model" in refusal(tmp_path, text)
 
 
 def test_a_validation_label_that_the_training_data_lacks_is_named(tmp_path: Path) -> None:

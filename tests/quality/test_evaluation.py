@@ -18,10 +18,10 @@ from bench.protocols import Batch, Predictions, World
 from bench.records import Assignment, Evaluation, Phase, Quality, Timing, Trial, Window, Workload
 from bench.workload import corpus
 from bench.workload.batches import ValidationBatches
-from bench.workload.reviews import generate_reviews
+from bench.workload.topics import generate_examples
 
 MS = 1_000_000
-REVIEWS = Workload(task="classification", sequence_length=16, batch_per_replica=16)
+TOPICS = Workload(task="classification", sequence_length=16, batch_per_replica=16)
 
 
 def silent(_: str) -> None:
@@ -158,13 +158,13 @@ def run(cache: Path, tmp_path: Path) -> Callable[[Quality], Lines]:
 
     def launch(quality: Quality) -> Lines:
         trial = Trial(
-            backend="null", launcher="local", workload=REVIEWS, quality=quality, options={"step_ms": 10.0},
+            backend="null", launcher="local", workload=TOPICS, quality=quality, options={"step_ms": 10.0},
             timing=Timing(warmup_windows=1, windows=3, steps_per_window=5),
         )  # fmt: skip
-        validation = corpus.prepare_validation(REVIEWS, cache, silent)
+        validation = corpus.prepare_validation(TOPICS, cache, silent)
         assignment = Assignment(
             trial=trial, trial_id=trial.id, repeat=0, ranks=2, local_replicas=1, checkpoint="",
-            data=str(corpus.prepare(REVIEWS, cache, silent).folder),
+            data=str(corpus.prepare(TOPICS, cache, silent).folder),
             validation=str(validation.folder) if quality.samples else None,
         )  # fmt: skip
         for rank in range(2):
@@ -188,8 +188,8 @@ def of_kind(lines: list[Any], kind: type) -> list[Any]:
 
 
 def share_of_the_first_label(samples: int) -> float:
-    """null says "negative", the first label, of every text."""
-    return sum(example.label == "negative" for example in generate_reviews("dev")[:samples]) / samples
+    """null says "business", the first label, of every text."""
+    return sum(example.label == "business" for example in generate_examples("dev")[:samples]) / samples
 
 
 def test_it_follows_every_so_many_windows_and_the_last_one(run: Callable[[Quality], Lines]) -> None:
@@ -230,7 +230,7 @@ def test_nothing_is_evaluated_unless_samples_are_asked_for(run: Callable[[Qualit
 
 
 def test_the_validation_samples_are_the_first_of_the_split(cache: Path) -> None:
-    folder = corpus.prepare_validation(REVIEWS, cache, silent).folder
-    labels = np.concatenate([found.arrays["labels"][0, 0] for found in ValidationBatches(folder, REVIEWS, 20)])
-    names = ("negative", "neutral", "positive")
-    assert [names[label] for label in labels] == [example.label for example in generate_reviews("dev")[:20]]
+    folder = corpus.prepare_validation(TOPICS, cache, silent).folder
+    labels = np.concatenate([found.arrays["labels"][0, 0] for found in ValidationBatches(folder, TOPICS, 20)])
+    names = ("business", "science", "sports", "travel")
+    assert [names[label] for label in labels] == [example.label for example in generate_examples("dev")[:20]]

@@ -79,7 +79,7 @@ def test_a_baseline_of_another_schema_is_refused(tmp_path):
     (base / "result.json").write_text(json.dumps(changed))
     status, said = paceline(run, "--baseline", base)
     assert status == 2
-    assert "has format 1 and this paceline reads format" in said
+    assert "it has schema 1, this paceline reads" in said
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "gone"])

@@ -25,6 +25,7 @@ from bench.records import (
     Window,
     Worst,
 )
+from bench.storage import seal
 
 MS = 1_000_000
 
@@ -210,11 +211,10 @@ def write_run(folder: Path, trials: Sequence[tuple[TrialResult, list[Launch]]], 
         "sentinel": None,
         "trials": [result for result, _ in trials],
         "gates": [equal(result.trial_id) for result, _ in trials[1:] if result.status == "ok"],
-        "sentinel": None,
         "windows_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     said.update(changed)
-    (folder / "result.json").write_bytes(msgspec.json.encode(Result(**said)))
+    (folder / "result.json").write_bytes(seal(Result(**said)))
     return folder
 
 

@@ -7,6 +7,7 @@ import pandas
 import pytest
 
 from bench.errors import UserError
+from bench.storage import with_checksum
 from reports import render
 from reports.load import load
 from tests.reports.build import by_hand
@@ -14,7 +15,9 @@ from tests.reports.build import by_hand
 
 def change(folder, **fields):
     path = folder / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    known = json.loads(path.read_text())
+    del known["sha256"]
+    path.write_bytes(with_checksum(json.dumps({**known, **fields}).encode()))
 
 
 def refusal(folder) -> str:
@@ -47,7 +50,7 @@ def test_a_run_without_a_result_says_how_to_go_on(tmp_path):
 def test_a_result_cut_off_is_said_wherever_it_is_cut(tmp_path, kept):
     path = by_hand(tmp_path) / "result.json"
     path.write_bytes(path.read_bytes()[:kept])
-    assert "is cut off or is not JSON" in refusal(tmp_path)
+    assert "it is cut off" in refusal(tmp_path)
 
 
 def test_a_result_in_bytes_that_are_no_text_is_said(tmp_path):
@@ -55,14 +58,22 @@ def test_a_result_in_bytes_that_are_no_text_is_said(tmp_path):
     assert "result.json" in refusal(tmp_path)
 
 
+def test_one_flipped_bit_anywhere_in_the_result_is_said(tmp_path):
+    path = by_hand(tmp_path) / "result.json"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        assert "result.json: it " in refusal(tmp_path)
+
+
 def test_json_that_is_no_result_is_said(tmp_path):
     (by_hand(tmp_path) / "result.json").write_text('{"hello": 1}')
-    assert "is not a result of paceline" in refusal(tmp_path)
+    assert "it is no record of paceline" in refusal(tmp_path)
 
 
 def test_another_format_is_refused_by_number(tmp_path):
     change(by_hand(tmp_path), schema=99, trials="of another shape")
-    assert "has format 99 and this paceline reads format 2" in refusal(tmp_path)
+    assert "it has schema 99, this paceline reads 2" in refusal(tmp_path)
 
 
 def test_a_field_of_the_wrong_type_is_named(tmp_path):

@@ -220,9 +220,30 @@ def bare(rank: Rank) -> Seen:
     }
     from torch._inductor import config
 
+    seen["clipped"] = clipped()
     config.cpp.cxx = (None, "no-such-compiler")
     seen["no compiler"] = rank.refused(compile=True)
     return seen
+
+
+def clipped() -> Seen:
+    """Gradients as large as those of BERT-tiny's embeddings, before and after, against NumPy in float64."""
+    import torch
+
+    from backends._torch_optimizer import clip, norms
+
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((30_522, 128), (7,))]
+    generator = torch.Generator().manual_seed(1)
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    before = [parameter.grad.double().numpy() for parameter in parameters]
+    exact = [float(np.linalg.norm(each)) for each in before]
+    found = norms([parameter.grad for parameter in parameters]).double().tolist()
+    clip(parameters, 1e9)
+    untouched = all((p.grad.numpy() == each).all() for p, each in zip(parameters, before, strict=True))
+    clip(parameters, 0.5)
+    norm = float(np.sqrt(sum(np.sum(parameter.grad.double().numpy() ** 2) for parameter in parameters)))
+    return {"errors": [abs(a / b - 1) for a, b in zip(found, exact, strict=True)], "untouched": untouched, "norm": norm}
 
 
 def main(side: str, rank: str, folder: Path) -> None:

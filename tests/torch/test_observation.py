@@ -93,6 +93,14 @@ def test_the_compute_precision_is_that_of_what_the_dense_layers_returned(sides: 
     assert rank[what] == dtype
 
 
+def test_norms_do_not_lose_digits_with_the_size_of_a_tensor(sides: Sides) -> None:
+    """torch.nn.utils.clip_grad_norm_ is 1e-4 off here."""
+    (rank,) = sides("bare")
+    assert max(rank["clipped"]["errors"]) < 1e-6
+    assert rank["clipped"]["untouched"] is True
+    assert rank["clipped"]["norm"] == pytest.approx(0.5, rel=1e-6)
+
+
 def test_what_cannot_be_had_is_refused_in_one_sentence(sides: Sides) -> None:
     (rank,) = sides("bare")
     assert rank["tf32"] == "tf32 is a precision of NVIDIA GPUs from compute capability 8.0 on, and cpu is none"

@@ -18,7 +18,7 @@ from bench.workload.conll import Sentence, labels_of
 from bench.workload.corpus import Corpus, prepare, prepare_validation, read_meta
 from bench.workload.examples import Example
 from bench.workload.generated import ENTITIES, generate_sentences
-from bench.workload.reviews import generate_reviews
+from bench.workload.topics import generate_examples
 from bench.workload.vocabulary import SPECIAL, Vocabulary, read_vocabulary
 
 Prepared = Callable[[Workload], Corpus]
@@ -189,11 +189,11 @@ def test_a_text_that_does_not_fit_is_cut_at_its_end(letters: Vocabulary) -> None
 
 
 def test_the_builtin_classification_corpus_is_that_of_the_first_version(prepared: Prepared) -> None:
-    """If it must change, raise `reviews.VERSION`: the cache is named by it."""
-    content = repr(generate_reviews("train")).encode()
-    assert hashlib.sha256(content).hexdigest() == "98ae38534d4b70f26fc033c02a29b1e9556c4e147e8d641fb90db5194ef1422b"
+    """If it must change, raise `topics.VERSION`: the cache is named by it."""
+    content = repr(generate_examples("train")).encode()
+    assert hashlib.sha256(content).hexdigest() == "c4afd3c886aa02991ec8089828b61e6392297ed9a5fb01453ff458030f6dcdcc"
     corpus = prepared(Workload(task="classification"))
-    assert corpus.labels == ("negative", "neutral", "positive")
+    assert corpus.labels == ("business", "science", "sports", "travel")
     assert read_meta(corpus.folder).samples_or_documents == 2000
 
 

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from bench.workload.topics import TOPICS, generate_examples
 
 from bench.errors import UserError
 from bench.workload.examples import Example, labels_of, read_examples
 from bench.workload.labels import LabelSet
-from bench.workload.reviews import LABELS, OPINIONS, generate_reviews
 
 TSV = "label\ttext\nnegative\tIt broke .\n\npositive\t Works well . \n"
 EXAMPLES = [Example("negative", "It broke ."), Example("positive", "Works well .")]
@@ -87,19 +87,15 @@ def test_a_malformed_parquet_file_is_refused_with_column_or_row(
 
 
 def test_generated_splits_share_no_text_and_have_all_labels() -> None:
-    train, dev = generate_reviews("train"), generate_reviews("dev")
-    assert (len(train), len(dev)) == (2000, 338)
+    train, dev = generate_examples("train"), generate_examples("dev")
+    assert (len(train), len(dev)) == (2000, 400)
     assert not {example.text for example in train} & {example.text for example in dev}
     for split in (train, dev):
-        assert {example.label for example in split} == set(LABELS)
+        assert {example.label for example in split} == {"business", "science", "sports", "travel"}
 
 
-def test_a_generated_label_follows_from_the_last_opinion_and_a_negation() -> None:
-    """The rule, written a second time."""
-    negations = ("not", "Nobody", "never", "hardly")
-    for example in generate_reviews("train"):
-        words = example.text.split()
-        polarities = [sign for word in words for sign, opinions in OPINIONS.items() if word in opinions]
-        negated = any(word in words for word in negations) or "anything but" in example.text
-        expected = {1: "positive", -1: "negative"}[polarities[-1] * (-1 if negated else 1)] if polarities else "neutral"
-        assert example.label == expected, example
+def test_a_generated_label_is_the_topic_of_most_nouns() -> None:
+    for example in generate_examples("train"):
+        counts = {topic: sum(word in nouns for word in example.text.split()) for topic, nouns in TOPICS.items()}
+        assert sorted(counts.values()) == [0, 0, 1, 3]
+        assert counts[example.label] == 3

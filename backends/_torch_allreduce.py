@@ -18,10 +18,12 @@ from typing import Any
 
 import torch
 
-# The parts in which a message travels, so that one is added up while the next is on its way: small enough for the
-# cache, large enough that the cost of a call does not count. Fewer receives posted ahead, and senders wait for them.
-SEGMENT_BYTES = 1024 * 1024
-AHEAD = 4
+# A message travels in parts, so that one is added up while the next is on its way: four, unless they get so small
+# that the cost of a call counts (some 40 us), or so large that the cache does not hold them.
+PARTS = 4
+LEAST_BYTES = 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024
+AHEAD = 4  # receives that are posted before their data comes: with fewer, senders wait for them
 
 
 @dataclass(slots=True)
@@ -75,9 +77,9 @@ class Channel:
                 works.append(self._group.recv([places[len(works)]], rank, self._tag))
 
     def _scratch(self, dtype: Any, rank: int) -> list[Any]:
-        """AHEAD buffers of one segment for what `rank` sends, kept: fresh memory would cost more than the sums."""
+        """Places for AHEAD parts from `rank`, kept: fresh memory would cost more than the sums."""
         if (dtype, rank) not in self._buffers:
-            length = SEGMENT_BYTES // dtype.itemsize
+            length = MOST_BYTES // dtype.itemsize
             self._buffers[dtype, rank] = list(torch.empty(AHEAD * length, dtype=dtype).split(length))
         return self._buffers[dtype, rank]
 
@@ -89,8 +91,9 @@ class Channel:
 
 
 def segments(part: Any) -> list[Any]:
-    """Views of at most SEGMENT_BYTES, none where there is nothing."""
-    return list(part.split(SEGMENT_BYTES // part.element_size())) if len(part) else []
+    """Views of its parts, in order; none where there is nothing."""
+    size = min(MOST_BYTES, max(LEAST_BYTES, -(-part.nbytes // PARTS)))
+    return list(part.split(-(-size // part.element_size()))) if len(part) else []
 
 
 def ring(tensor: Any, channel: Channel) -> None:

@@ -149,7 +149,7 @@ class Backend:
         if fault is None or rank != self._world.rank or at != self._options.get("fault_at", 0):
             return False
         if fault == "raise":
-            raise RuntimeError(f"null was told to fail at {at}")
+            raise RuntimeError(f"null was told to fail at {at if isinstance(at, str) else f'step {at}'}")
         if fault == "memory":
             resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
             self._weight = np.zeros(1 << 31, np.float32)

@@ -149,21 +149,29 @@ def compare_two(given: Rehearsed, reference: Rehearsed) -> tuple[Worst, Worst, W
 
 def losses(given: Rehearsed, reference: Rehearsed) -> Worst:
     """The worst step's loss, or a replica's share of it where both have as many replicas."""
-    allowed = tolerances.losses(given.trial, reference.trial, given.assignment.verify_steps)
-    both = zip(gates.step_losses(given.reports), gates.step_losses(reference.reports), strict=True)
-    found = [_apart(f"the loss of step {step}", *pair, allowed) for step, pair in enumerate(both)]
+    own, expected = (gates.step_losses(each.reports) for each in (given, reference))
+    steps = range(len(own))
+    allowed = [
+        tolerances.losses(given.trial, reference.trial, len(own), _change(expected[0], expected[step]))
+        for step in steps
+    ]
+    found = [_apart(f"the loss of step {step}", own[step], expected[step], allowed[step]) for step in steps]
     if given.trial.replicas == reference.trial.replicas:
         found += _shares(given, reference, allowed)
     return max(found, key=lambda worst: worst.excess)
 
 
-def _shares(given: Rehearsed, reference: Rehearsed, allowed: float) -> Iterator[Worst]:
+def _change(first: float | None, now: float | None) -> float:
+    return 0.0 if first is None or now is None else stats.relative_difference(first, now)
+
+
+def _shares(given: Rehearsed, reference: Rehearsed, allowed: Sequence[float]) -> Iterator[Worst]:
     own, expected = given.shares, reference.shares
     for step, replica, head in np.ndindex(*own.shape):
         rank, local = divmod(replica, given.assignment.local_replicas)
         whose = f"rank {rank}" + (f", replica {local}" if given.assignment.local_replicas > 1 else "")
         where = f"the {given.heads[head]} loss of {whose} at step {step}"
-        yield _apart(where, float(own[step, replica, head]), float(expected[step, replica, head]), allowed)
+        yield _apart(where, float(own[step, replica, head]), float(expected[step, replica, head]), allowed[step])
 
 
 def _apart(where: str, given: float | None, expected: float | None, allowed: float) -> Worst:
@@ -208,8 +216,8 @@ def updates(given: Rehearsed, reference: Rehearsed) -> Worst:
             if weight is None:
                 slope = _norm(slopes.get_tensor(name))
                 allowed = tolerances.gradient(trial, name, pair[0].size, slope, head_norm)
-                sizes = _norm(start.get_tensor(name)), _norm(pair[1])
-                return _of_tensor(name, *pair, tolerances.update(trial, steps, allowed, *sizes))
+                sizes = slope / math.sqrt(pair[0].size), _norm(start.get_tensor(name)), _norm(pair[1])
+                return _of_tensor(name, *pair, tolerances.update(trial, name, steps, allowed, sizes))
             if trial.optimizer.name == "sgd":
                 norm = _norm(moved(expected, weight))
                 return _of_zero(name, *pair, norm, tolerances.zero_gradient(trial, pair[0].size, norm) * steps)

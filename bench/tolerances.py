@@ -19,6 +19,8 @@ FLOAT16_FLOOR = 2.0**-25
 DEPTH_FACTOR = 32.0
 OTHER_WORLD_FACTOR = 4.0
 LOW_LOSS_FACTOR = 1.0
+STORED_UPDATES = 5e-5
+LOW_UPDATES_FACTOR = 4.0
 WIRE_FACTOR = 4.0
 CANCELLATION_FACTOR = 2.0
 ZERO_FACTOR = 4.0
@@ -28,14 +30,18 @@ MOST_FLOAT32_LOSS = 1e-5
 SENTENCE_HEADS = {"pretraining": "cls.seq_relationship", "classification": "classifier"}
 
 
-def losses(trial: Trial, reference: Trial, steps: int) -> float:
-    """Of a step's loss, or of a replica's part of it: averages over many tokens, whose roundings cancel."""
+def losses(trial: Trial, reference: Trial, steps: int, change: float = 0.0) -> float:
+    """Of a step's loss, or of a replica's part of it: averages over many tokens, whose roundings cancel.
+
+    `change`: of the loss since the first step, relative: it is as uncertain as the updates that brought it about.
+    """
     drift = math.sqrt(max(1.0, steps / 10))
     allowed = min(_depth(trial) * ROUNDOFF["float32"] * drift, MOST_FLOAT32_LOSS)
     if trial.replicas != reference.replicas:
         allowed *= OTHER_WORLD_FACTOR
     low = max(_compute(trial), _wire(trial))
-    return allowed + (LOW_LOSS_FACTOR * low * drift if low > ROUNDOFF["float32"] else 0.0)
+    low = low if low > ROUNDOFF["float32"] else 0.0
+    return allowed + LOW_LOSS_FACTOR * low * drift + (STORED_UPDATES + LOW_UPDATES_FACTOR * low) * abs(change)
 
 
 def gradient(trial: Trial, name: str, size: int, norm: float, head_norm: float | None) -> float:
@@ -52,13 +58,29 @@ def zero_gradient(trial: Trial, size: int, weight_norm: float) -> float:
     return ZERO_FACTOR * _compute(trial) + _exchange(trial, size, weight_norm)
 
 
-def update(trial: Trial, steps: int, of_gradient: float, weight_norm: float, norm: float) -> float:
-    """Of a tensor's update over all steps, whose norm is `norm`. `of_gradient`: what `gradient` allows it.
+def update(trial: Trial, name: str, steps: int, of_gradient: float, sizes: tuple[float, float, float]) -> float:
+    """Of a tensor's update over all steps. `of_gradient`: what `gradient` allows it.
 
-    Stored in float32, a weight is rounded twice a step, once for its decay and once for its update.
+    sizes: root mean square of the first gradient, norm of the weight, norm of the update. Stored in float32, a weight
+    is rounded twice a step, once for its decay and once for its update.
     """
-    allowed = of_gradient * 2 * steps if trial.optimizer.name == "sgd" else of_gradient
-    return allowed + (2 * steps * ROUNDOFF["float32"] * weight_norm / norm if norm else 0.0)
+    rms, weight_norm, norm = sizes
+    stored = 2 * steps * ROUNDOFF["float32"] * weight_norm / norm if norm else 0.0
+    if trial.optimizer.name == "sgd":
+        return of_gradient * 2 * steps + stored
+    return of_gradient + _near_zero(trial.optimizer, name, rms, of_gradient) / steps + stored
+
+
+def _near_zero(optimizer: Optimizer, name: str, rms: float, error: float) -> float:
+    """What g / (|g| + epsilon) makes of elements near 0, in the first step. `error` and the result: relative norms.
+
+    With a density of 0.4 / rms at 0, the elements within epsilon have a slope up to 1 / epsilon, which gives
+    0.5 error sqrt(rms / epsilon); and no element moves by more than 2, which gives sqrt(3.2 error).
+    """
+    most = math.sqrt(3.2 * error)
+    if optimizer.name == "adafactor":  # its epsilon is 1e-15; matrices are divided by the size of rows and columns
+        return most if name.endswith(("bias", "LayerNorm.weight")) else 0.0
+    return min(most, 0.5 * error * math.sqrt(rms / optimizer.epsilon))
 
 
 def planted(trial: Trial) -> float:

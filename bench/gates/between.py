@@ -59,7 +59,6 @@ def _same_losses(result: TrialResult, reference: TrialResult) -> GateOutcome:
     if result.trial.workload.dropout > 0:
         return unknown("same losses", "equality not shown: dropout draws other numbers in every stack", result.trial_id)
     expected = reference.repeats[0].losses[:COMPARED_STEPS]
-    tolerance = tolerances.losses(result.trial, reference.trial, len(expected))
     worst = 0.0
     for repeat in result.repeats:
         for step, (loss, wanted) in enumerate(zip(repeat.losses, expected, strict=False)):
@@ -68,6 +67,8 @@ def _same_losses(result: TrialResult, reference: TrialResult) -> GateOutcome:
                     "same losses", f"step {step} of repeat {repeat.repeat} has no finite loss", result.trial_id
                 )
             difference = stats.relative_difference(loss, wanted)
+            change = stats.relative_difference(expected[0] or wanted, wanted)
+            tolerance = tolerances.losses(result.trial, reference.trial, len(expected), change)
             if difference > tolerance:
                 sentence = (
                     f"{result.trial.backend} has loss {loss:.9g} at step {step} of repeat {repeat.repeat}, "

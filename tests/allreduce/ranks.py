@@ -26,7 +26,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 def sums(rank: int, size: int, store: Any) -> list[Any]:
     """Per algorithm, length and dtype: [name, whether the sum of small integers is exact, bits of a sum of fractions]."""
-    ours.SEGMENT_BYTES = 64  # so that short tensors travel in many parts
+    ours.LEAST_BYTES, ours.MOST_BYTES = 64, 256  # so that short tensors travel in many parts
     channel = ours.Channel(distributed.new_group(backend="gloo"))
     seen = []
     for algorithm in ours.ALGORITHMS:

@@ -189,7 +189,7 @@ def compiled(run: Run) -> Seen:
 
 def few(run: Run) -> Seen:
     """Enough to see that the ranks found each other."""
-    return {"trained": run.train(run.steps(0, 2)), "digests": run.digests(), **run.described()}
+    return {"trained": run.train(run.steps(0, DETOUR)), "digests": run.digests(), **run.described()}
 
 
 def fifty(run: Run) -> Seen:

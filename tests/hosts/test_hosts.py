@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench import catalog, hosts
@@ -102,7 +104,7 @@ def test_a_launcher_starts_one_rank_on_each_host(pair: Emulated, tmp_path: Path,
     said = launched(
         pair, Trial(backend="null", launcher=launcher), tmp_path, ("cat", "/proc/sys/kernel/hostname"), mpi
     )  # fmt: skip
-    assert sorted(line.rsplit(maxsplit=1)[-1] for line in said.splitlines()) == ["host0", "host1"]
+    assert sorted(re.findall(r"host\d", said)) == ["host0", "host1"]
 
 
 def test_torchrun_starts_one_rank_on_each_host(pair: Emulated, tmp_path: Path) -> None:
@@ -110,11 +112,12 @@ def test_torchrun_starts_one_rank_on_each_host(pair: Emulated, tmp_path: Path) -
     if torchrun is None:
         pytest.skip("no framework: torchrun is not installed")
     code = "import os, socket; print(socket.gethostname(), os.environ['RANK'], os.environ['LOCAL_RANK'])"
-    node = (torchrun, "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "host0", "--master-port", "29500")
-    node = (*node, "--no-python", sys.executable, "-c", code, "--node-rank")
-    node = (*node[:9], "--node-rank", "RANK", *node[9:-1])
+    meeting = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "host0", "--master-port", "29500")
     started = pair.place(
-        [Command(tuple(str(rank) if word == "RANK" else word for word in node), os.environ) for rank in range(2)]
+        [
+            Command((torchrun, *meeting, "--node-rank", node, "--no-python", sys.executable, "-c", code), os.environ)
+            for node in "01"
+        ]
     )
     processes = [
         subprocess.Popen(each.argv, env=dict(each.environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -169,42 +172,43 @@ def test_a_set_that_stays_is_used_by_its_name_and_taken_down() -> None:
 
 
 HOLD = """
+import subprocess
 from bench import hosts
-import subprocess, sys
 from bench.cli.shared import on_termination
 with on_termination(), hosts.emulated("1@1gbit") as made:
-    print(made.identifier, flush=True)
-    subprocess.run((*made.inside(0), "sleep", "1000"))
+    subprocess.run((*made.inside(0), "sh", "-c", f"echo {made.identifier} $$; exec sleep 1000"))
 """
 
 
-def holder() -> tuple[subprocess.Popen[str], str]:
-    """A process with a set of its own and a command on its host; and the set's identifier."""
+def holder() -> tuple[subprocess.Popen[str], str, int]:
+    """A process with a set of its own, the set's identifier, and a process on its host."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.stdout is not None
-    return process, process.stdout.readline().strip()
+    with process.stdout:
+        identifier, pid = process.stdout.readline().split()
+    return process, identifier, int(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_what_is_told_to_end_removes_its_hosts(number: signal.Signals) -> None:
-    process, identifier = holder()
+def test_what_is_told_to_end_removes_its_hosts_and_what_runs_there(number: signal.Signals) -> None:
+    process, identifier, pid = holder()
     process.send_signal(number)
-    process.communicate(timeout=60)
-    assert left_of(identifier) == []
+    process.wait(timeout=60)
+    assert (left_of(identifier), psutil.pid_exists(pid)) == ([], False)
 
 
 def test_down_repairs_what_a_killed_run_has_left_and_ends_what_runs_there() -> None:
-    process, identifier = holder()
+    process, identifier, pid = holder()
     assert hosts.down((identifier,)) == ([], [identifier])
     process.kill()
-    process.communicate(timeout=60)
-    assert len(namespaces(identifier)) == 2
+    process.wait(timeout=60)
+    assert (len(namespaces(identifier)), psutil.pid_exists(pid)) == (2, True)
     assert hosts.down((identifier,)) == ([identifier], [])
     assert left_of(identifier) == []
-    assert subprocess.run(("pgrep", "-f", f"paceline-{identifier}"), check=False).returncode == 1
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_what_an_interrupted_up_has_half_made_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:

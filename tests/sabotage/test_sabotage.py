@@ -47,11 +47,14 @@ def test_one_rank_that_uses_other_data_than_it_is_fed(failures: Any) -> None:
 
 @pytest.mark.parametrize(("fault", "value"), [("epsilon", "1e-06"), ("small epsilon", "2e-12")])
 def test_one_layers_layer_norm_epsilon(failures: Any, fault: str, value: str) -> None:
-    """Too small a change for loss, gradients and updates: only what is read back shows it."""
-    assert failures(fault) == {
-        "settings": "torch_ddp: rank 0: bert.encoder.layer.1.output.LayerNorm.weight has "
+    """Too small a change for the loss, and the second for anything: only what is read back shows it."""
+    found = failures(fault)
+    assert found.pop("settings") == (
+        "torch_ddp: rank 0: bert.encoder.layer.1.output.LayerNorm.weight has "
         f"layer_norm_epsilon {value}, expected 1e-12"
-    }
+    )
+    assert "same losses" not in found
+    assert fault == "epsilon" or found == {}
 
 
 @pytest.mark.parametrize("fault", ["gelu", "hidden gelu"])

@@ -12,7 +12,8 @@ from bench.records import Line
 
 def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
     """The sentence of the row, None when all is whole. Who is to blame, in this order: a rank that said what went
-    wrong with itself; a rank that went without a word; a rank that never came; one that lost its connection."""
+    wrong with itself; a rank that went without a word; a rank that never came; of those that lost their connection or
+    were told to end the first."""
     errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
     said = {error.rank for error in errors}
     unfinished = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
@@ -33,7 +34,7 @@ def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
         log = folder / "launcher.txt"
         return f"{who} started: the launcher ended with exit status {ended.returncode}: {said_last} (log: {log})"
     if errors:
-        return _said(folder, next((error for error in errors if error.ended_by is None), errors[0]))
+        return _said(folder, min(errors, key=lambda error: journal.failed_at_ns(folder, error.rank)))
     return (
         f"all ranks finished, but the launcher ended with exit status {ended.returncode}" if ended.returncode else None
     )

@@ -126,6 +126,11 @@ def read_error(folder: Path, rank: int) -> RankError | None:
         return None
 
 
+def failed_at_ns(folder: Path, rank: int) -> int:
+    """When a rank that left an error left it, for the order of errors of one launch."""
+    return (folder / f"rank-{rank}.error").stat().st_mtime_ns
+
+
 def last_phase(lines: list[Line]) -> str | None:
     """The phase a rank was in when it wrote last, None where it never started."""
     phases = [line.name for line in lines if isinstance(line, Phase)]

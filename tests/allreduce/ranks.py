@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,13 @@ def order(rank: int, size: int, store: Any) -> dict[str, Any]:
 def hook(rank: int, size: int, store: Any) -> dict[str, Any]:
     """Gradients of a model of six tensors in as many buckets, of three steps; and whether the hook waits."""
     seen: dict[str, Any] = {}
-    for algorithm in ours.ALGORITHMS:
-        for wire in DTYPES:
-            exchange = Exchange(algorithm, wire)
-            seen[f"{algorithm} {wire}"] = _steps(rank, exchange)
-            exchange.stop()
+    for algorithm, wire in [
+        *((name, torch.float32) for name in ours.ALGORITHMS),
+        *(("ring", low) for low in DTYPES[1:]),
+    ]:
+        exchange = Exchange(algorithm, wire)
+        seen[f"{algorithm} {wire}"] = _steps(rank, exchange)
+        exchange.stop()
     exchange = Exchange("ring")
     tensor = torch.full((5,), rank + 1.0)
     if rank == 0:
@@ -73,7 +76,8 @@ def hook(rank: int, size: int, store: Any) -> dict[str, Any]:
         averaged = exchange.average(tensor)
     seen["late"] = averaged.wait().tolist()
     seen["evidence"] = exchange.evidence()
-    seen["threads"] = torch.get_num_threads()
+    with ThreadPoolExecutor(1) as later:
+        seen["threads"] = [torch.get_num_threads(), later.submit(torch.get_num_threads).result()]
     exchange.stop()
     return seen
 

@@ -62,8 +62,16 @@ def test_the_order_of_the_additions_and_the_messages_are_as_documented(tmp_path:
     assert [rank["halving_doubling"] for rank in ranks] == [[[0.0] * 4, 4, 24]] * 4
 
 
-@pytest.mark.parametrize("algorithm", ["ring", "tree", "halving_doubling"])
-@pytest.mark.parametrize(("wire", "tolerance"), [("float32", 1e-6), ("float16", 2e-3), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(
+    ("algorithm", "wire", "tolerance"),
+    [
+        ("ring", "float32", 1e-6),
+        ("tree", "float32", 1e-6),
+        ("halving_doubling", "float32", 1e-6),
+        ("ring", "float16", 2e-3),
+        ("ring", "bfloat16", 2e-2),
+    ],
+)
 @pytest.mark.parametrize(("size", "mean"), [(1, 1.0), (2, 1.5), (3, 2.0)])
 def test_the_hook_averages_every_bucket_of_every_step(
     hook: dict[int, list[Any]], size: int, mean: float, algorithm: str, wire: str, tolerance: float
@@ -91,4 +99,4 @@ def test_the_evidence_counts_what_was_sent(hook: dict[int, list[Any]]) -> None:
 
 
 def test_the_thread_of_the_hook_does_not_change_the_threads_of_the_training(hook: dict[int, list[Any]]) -> None:
-    assert [rank["threads"] for rank in hook[2]] == [2, 2]
+    assert [rank["threads"] for rank in hook[2]] == [[2, 2], [2, 2]]

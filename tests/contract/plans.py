@@ -43,7 +43,7 @@ SCENARIOS: dict[str, Scenario] = {
     "classification": Scenario(
         task="classification",
         optimizer=Optimizer(
-            name="lamb", learning_rate=4e-3, weight_decay=0.1, warmup_steps=2, decay_steps=24, clip_norm=0.25
+            name="lamb", learning_rate=4e-3, weight_decay=0.1, warmup_steps=2, decay_steps=24, clip_norm=0.01
         ),
     ),
     "ner": Scenario(task="ner", optimizer=Optimizer(name="adafactor", learning_rate=1e-2, weight_decay=0.1)),

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bench import agreement, environment, gates, tolerances
+from bench import agreement, environment, gates, proofs, tolerances
 from bench.agreement import Rehearsed
 from bench.cli.verify import agreement as agreement_table
 from bench.records import (
     Assignment,
     DataDigest,
+    Environment,
     Exchange,
     Facts,
     GateOutcome,
@@ -23,6 +24,7 @@ from bench.records import (
     Result,
     Settings,
     StepLosses,
+    Timing,
     Trial,
     Verification,
     Verified,
@@ -139,6 +141,21 @@ def test_the_table_says_how_far_apart_what_is_allowed_and_which_gate_failed():
         "x-1-abc: rank 0 failed\n"
         f"{Trial(backend='tf_bare').id}: not selectable, because it runs at most 1 replica\n"
     )
+
+
+def test_what_was_found_does_not_outlive_the_code_or_the_packages_it_is_about(tmp_path, monkeypatch):
+    seen = environment.capture({})
+    trial = proofs.subject(Trial(backend="null", timing=Timing(windows=2)))
+    found = Verification(study="s", environment=seen, trials=[verified()], rejected=[])
+    proofs.remember(found, [trial], tmp_path)
+
+    def known(where: Environment) -> bool:
+        return proofs._read(proofs._path(trial, where, tmp_path)) is not None
+
+    assert known(seen)
+    assert not known(msgspec.structs.replace(seen, packages={**seen.packages, "torch": "9"}))
+    monkeypatch.setattr(proofs, "_program_digest", lambda: "another")
+    assert not known(seen)
 
 
 # ---- agreement --------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from bench import catalog
 from bench.records import Evaluation, Result
+from bench.storage import unseal
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def learn(folder: Path, data: str, more: str) -> dict[str, list[Evaluation]]:
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (folder / "runs").glob("learning-*/result.json")
-    result = msgspec.json.decode(path.read_bytes(), type=Result)
+    result = unseal(path.read_bytes(), Result)
     return {trial.trial.backend: trial.repeats[0].evaluations for trial in result.trials}
 
 

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from bench.workload.topics import TOPICS, generate_examples
 
 from bench.errors import UserError
 from bench.workload.examples import Example, labels_of, read_examples
 from bench.workload.labels import LabelSet
+from bench.workload.topics import TOPICS, generate_examples
 
 TSV = "label\ttext\nnegative\tIt broke .\n\npositive\t Works well . \n"
 EXAMPLES = [Example("negative", "It broke ."), Example("positive", "Works well .")]

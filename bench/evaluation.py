@@ -34,7 +34,11 @@ class Evaluator:
         last = index == timing.warmup_windows + timing.windows - 1
         if quality.samples == 0 or not (last or (index + 1) % quality.every_windows == 0):
             return False
-        reached = self._evaluate(steps, train_ns) if self._world.rank == 0 else False
+        if self._world.rank == 0:
+            measured = index >= timing.warmup_windows  # a run without a measured window would show no speed
+            reached = self._evaluate(steps, train_ns, may_end=measured)
+        else:
+            reached = False
         return self._agree(f"evaluation-{index}", reached)
 
     def _agree(self, name: str, reached: bool) -> bool:
@@ -46,15 +50,15 @@ class Evaluator:
         self._backend.barrier()
         return self._world.rendezvous.wait_for(name) == STOP
 
-    def _evaluate(self, steps: int, train_ns: int) -> bool:
-        """Writes the record; whether the target is reached."""
+    def _evaluate(self, steps: int, train_ns: int, may_end: bool) -> bool:
+        """Writes the record; whether the run ends with it."""
         trial = self._trial
         if self._validation is None:
             raise TrialError("trial.json asks for an evaluation and names no validation data")
         folder = Path(self._validation)
         batches = ValidationBatches(folder, trial.workload, trial.quality.samples)
         loss, value = evaluate(self._backend, batches, score_of(trial.workload.task, read_meta(folder).labels))
-        reached = 0 < trial.quality.target <= value
+        reached = may_end and 0 < trial.quality.target <= value
         self._journal.write(
             Evaluation(
                 step=steps,

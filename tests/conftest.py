@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-NEVER_SKIPPED = ("contract", "parity", "tensorflow")
+NEVER_SKIPPED = ("contract", "parity", "tensorflow", "torch", "sabotage", "quality", "allreduce")
 # Parts of the reasons for which a skip stands: what CI does not have, and cells that have no such test.
 MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
 

@@ -108,7 +108,11 @@ def test_the_import_contracts_are_kept(copy: Path) -> None:
         ("bench/records.py", "import torch", "bench and reports never import a framework"),
         ("reports/__init__.py", "import keras_hub", "bench and reports never import a framework"),
         ("bench/stats.py", "def f():\n    import backends.null", "bench loads a backend by name only, in the worker"),
-        ("reports/text.py", "from bench import study", "reports import of bench only records, stats, storage and errors"),
+        (
+            "reports/text.py",
+            "from bench import study",
+            "reports import of bench only records, stats, storage and errors",
+        ),
         ("backends/null.py", "import bench.catalog", "backends import of bench only protocols, records and errors"),
         ("bench/study.py", "import bench.cli", "bench.cli is imported by bench.__main__ only"),
     ],

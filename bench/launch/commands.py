@@ -111,6 +111,8 @@ def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
+        # Its default of 30 s is over before a framework is imported on a busy host; the harness has its own deadline.
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": "300",
     }
 
 

@@ -104,9 +104,13 @@ class Setup:
         self.run(label, str(PYTHON), "-I", "-m", "pip", "install", "--disable-pip-version-check", *arguments)
 
     def install_lock(self, name: str) -> None:
-        """Wheels only: a package without one for this Python is a clear answer, not a compiler's error."""
+        """Wheels only: a package without one for this Python is a clear answer, not a compiler's error.
+
+        But for seqeval, pure Python that PyPI has as source only; its build finds its own tools (PEP 517).
+        """
         path = ROOT / "locks" / f"{name}.txt"
-        self.pip(name, "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(path))
+        wheels = ("--only-binary", ":all:", "--no-binary", "seqeval", "--use-pep517")
+        self.pip(name, "--no-deps", "--require-hashes", *wheels, "-r", str(path))
 
     def create_venv(self) -> None:
         """Keeps a .venv that works; one that is broken, half made or too old is emptied and made anew."""

@@ -29,7 +29,7 @@ bare: false
 patience: 0.1
 timeout_s: 120
 workload: {sequence_length: 16, batch_per_replica: 2}
-timing: {warmup_windows: 1, windows: 400, steps_per_window: 2}
+timing: {warmup_windows: 1, windows: 150, steps_per_window: 2}
 backend: 'null'
 replicas: 2
 """
@@ -109,7 +109,7 @@ def _from_outside(number: signal.Signals, pattern: str, within_s: float) -> Call
     """A signal to rank 1 while it measures."""
 
     def do(folder: Path) -> float:
-        running = Running(folder, "matrix: {options.step_ms: [4, 0.01]}\n")
+        running = Running(folder, "repeats: 1\nmatrix: {options.step_ms: [8, 0.01]}\n")
         victim = _slow_rank(running)
         began = time.monotonic()
         os.kill(victim.pid, number)
@@ -139,7 +139,9 @@ def _from_inside(options: str, pattern: str, within_s: float) -> Callable[[Path]
     """The null backend does it to itself."""
 
     def do(folder: Path) -> float:
-        running = Running(folder, f"matrix: {{options.fault_rank: [1, 7]}}\noptions: {{step_ms: 1, {options}}}\n")
+        running = Running(
+            folder, f"repeats: 1\nmatrix: {{options.fault_rank: [1, 7]}}\noptions: {{step_ms: 0.1, {options}}}\n"
+        )
         began = time.monotonic()
         _row_says(running, pattern)
         took_s = time.monotonic() - began
@@ -154,8 +156,9 @@ def _parent(number: signal.Signals, times: int, status: int, within_s: float) ->
     """A signal to the parent: it and its ranks end; what is finished is kept; --resume completes the study."""
 
     def do(folder: Path) -> float:
-        running = Running(folder, "repeats: 2\noptions: {step_ms: 1}\n")
-        running._wait_for(1, lambda lines: len(running.repeats()) == 1)
+        running = Running(folder, "repeats: 2\noptions: {step_ms: 8}\n")
+        # A rank of the second launch is at work.
+        running._wait_for(1, lambda lines: len(running.repeats()) == 1 and journal.last_phase(lines) == "windows")
         (kept,) = running.folder.glob("runs/fault-*/*/*/repeat.json")
         before = kept.read_bytes()
         ranks = running.ranks()

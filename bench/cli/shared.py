@@ -95,7 +95,8 @@ class Preempted(KeyboardInterrupt):
 def on_termination() -> Iterator[None]:
     """SIGTERM and a closed terminal end a run as Ctrl-C does: with its ranks, and with what is finished kept.
 
-    The first signal starts the end, which takes seconds; further ones change nothing, so that none is left behind.
+    The first signal starts the end, which takes seconds; further ones change nothing until the process has gone, so
+    that no rank is left behind.
     """
 
     def end(number: int, frame: Any) -> None:
@@ -108,8 +109,9 @@ def on_termination() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if signal.getsignal(signal.SIGINT) is end:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class UserInterrupt(click.ClickException):

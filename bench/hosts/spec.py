@@ -32,7 +32,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         latency = f", {self.latency_us} us one way" if self.latency_us else ""
         slots = f" with {self.slots} slots each" if self.slots > 1 else ""
-        return f"{self.count} hosts{slots} at {spell_rate(self.rate_bits)}{latency}"
+        return f"{self.count} host{'s' if self.count > 1 else ''}{slots} at {spell_rate(self.rate_bits)}{latency}"
 
 
 def parse(text: str) -> Spec:

@@ -240,7 +240,7 @@ def test_the_command_says_how_to_use_what_it_made(capsys: pytest.CaptureFixture[
     up.main(["--count", "1", "--rate", "1gbit"], standalone_mode=False)
     made, run, shell_on_one, _ = capsys.readouterr().out.splitlines()
     identifier = made[:6]
-    assert made == f"{identifier}: 1 hosts at 1gbit, host0 to host0"
+    assert made == f"{identifier}: 1 host at 1gbit, host0 to host0"
     assert run == f"run a study on them  paceline run --hosts emulated:{identifier} STUDY"
     assert shutil.which(shell_on_one.split()[4]) is not None
     down.main([identifier], standalone_mode=False)

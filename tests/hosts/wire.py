@@ -11,13 +11,22 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.launch.world import place
 
 
-def torch_all_reduce(folder: Path, rank: int, size: int, elements: int) -> tuple[Callable[[], None], Callable[[], Any]]:
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What one rank of a stack can do."""
+
+    barrier: Callable[[], object]
+    all_reduce: Callable[[], object]
+    leave: Callable[[], object]
+
+
+def in_torch(folder: Path, rank: int, size: int, elements: int) -> Stack:
     import torch
     from torch import distributed
 
@@ -25,33 +34,32 @@ def torch_all_reduce(folder: Path, rank: int, size: int, elements: int) -> tuple
     store = distributed.FileStore(str(folder / "store"), size)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     tensor = torch.ones(elements)
-    return distributed.barrier, lambda: distributed.all_reduce(tensor)
+    return Stack(distributed.barrier, lambda: distributed.all_reduce(tensor), distributed.destroy_process_group)
 
 
-def horovod_all_reduce(
-    folder: Path, rank: int, size: int, elements: int
-) -> tuple[Callable[[], None], Callable[[], Any]]:
+def in_horovod(folder: Path, rank: int, size: int, elements: int) -> Stack:
     import horovod.torch as hvd
     import torch
 
     hvd.init()
     tensor = torch.ones(elements)
-    return hvd.barrier, lambda: hvd.allreduce_(tensor, op=hvd.Sum, name="wire")
+    return Stack(hvd.barrier, lambda: hvd.allreduce_(tensor, op=hvd.Sum, name="wire"), hvd.shutdown)
 
 
-def main(folder: Path, stack: str, size_bytes: int, repeats: int) -> None:
+def main(folder: Path, name: str, size_bytes: int, repeats: int) -> None:
     _, rank, size, _, _ = place(os.environ)
-    start = {"torch": torch_all_reduce, "horovod": horovod_all_reduce}[stack]
-    barrier, all_reduce = start(folder, rank, size, size_bytes // 4)
+    start = {"torch": in_torch, "horovod": in_horovod}[name]
+    stack = start(folder, rank, size, size_bytes // 4)
     durations = []
     for _ in range(repeats + 1):
-        barrier()
+        stack.barrier()
         began = time.perf_counter_ns()
-        all_reduce()
+        stack.all_reduce()
         durations.append(time.perf_counter_ns() - began)
-    seen = {"host": socket.gethostname(), "rank": rank, "size": size, "durations_ns": durations[1:]}
+    seen = {"host": socket.gethostname(), "durations_ns": durations[1:]}
     (folder / f"wire-{rank}.json").write_text(json.dumps(seen))
-    barrier()
+    stack.barrier()
+    stack.leave()
 
 
 if __name__ == "__main__":

@@ -338,3 +338,61 @@ def test_a_plan_names_a_missing_data_file(tmp_path):
     done = paceline("plan", path, cwd=tmp_path)
     assert done.returncode == 2
     assert "study.yaml:6: workload.data is" in done.stderr and "there is no such file" in done.stderr
+
+
+# ---- the folder as a whole ---------------------------------------------------------------------------------------
+
+
+def test_a_changed_study_is_not_resumed_and_the_difference_is_named(runs, tmp_path):
+    path = write_study(tmp_path, "backend: 'null'\n")
+    folder = run_folder(paceline("run", path, "--runs", runs, cwd=tmp_path), tmp_path)
+    same = paceline("run", path, "--resume", folder, cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    path.write_text(path.read_text().replace("windows: 3", "windows: 5"))
+    changed = paceline("run", path, "--resume", folder, cwd=tmp_path)
+    assert changed.returncode == 2
+    assert "timing.windows is 5 now and was 3; run it anew, or resume without it" in changed.stderr
+    write_study(tmp_path, "backend: 'null'\n", repeats=2)
+    assert "repeats is 2 now and was 1" in paceline("run", path, "--resume", folder, cwd=tmp_path).stderr
+
+
+def test_two_pacelines_do_not_work_in_one_folder(runs, tmp_path):
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 50}\n")
+    path.write_text(path.read_text().replace("name: check", "name: twice"))
+    process = start("run", path, "--runs", runs, cwd=tmp_path)
+    wait_until(lambda: rank_in_windows(runs, "twice", 0))
+    (folder,) = runs.glob("twice-*")
+    second = paceline("run", "--resume", folder, cwd=tmp_path)
+    assert second.returncode == 2
+    assert "another paceline is running this study" in second.stderr
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+
+
+def test_fsck_names_every_file_that_is_not_whole_and_the_remedy(runs, tmp_path):
+    folder = run_folder(
+        paceline("run", write_study(tmp_path, "backend: 'null'\n"), "--runs", runs, cwd=tmp_path), tmp_path
+    )
+    clean = paceline("fsck", folder, cwd=tmp_path)
+    assert clean.returncode == 0, clean.stdout
+    (journal_path,) = folder.glob("*/0/rank-1.jsonl")
+    content = journal_path.read_bytes()
+    journal_path.write_bytes(content.replace(b'"samples":16', b'"samples":61'))
+    (folder / "windows.parquet").unlink()
+    found = paceline("fsck", folder, cwd=tmp_path)
+    assert found.returncode == 1
+    assert "its checksum is another" in found.stdout and "not the file that result.json describes" in found.stdout
+    assert "remedy: remove" in found.stdout and "derives it anew" in found.stdout
+    shown = paceline("report", folder, "--format", "text", cwd=tmp_path)
+    assert "is not the file that the launch left" in " ".join(shown.stdout.split())
+
+
+def test_launches_are_added_until_the_interval_is_narrow_and_the_result_says_why_it_ended(runs, tmp_path):
+    path = write_study(
+        tmp_path, "backend: 'null'\noptions: {step_ms: 3}\ntarget_half_width: 0.0001\nmost_repeats: 4\n", repeats=3
+    )
+    done = paceline("run", path, "--runs", runs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (trial,) = result_of(run_folder(done, tmp_path)).trials
+    assert [repeat.repeat for repeat in trial.repeats] == [0, 1, 2, 3]
+    assert trial.stopped is not None and trial.stopped.startswith("most_repeats (4) was reached with a half-width of")

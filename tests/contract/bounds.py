@@ -11,6 +11,8 @@ LOSS = 1e-5
 # arithmetic.relative_errors). Over all tensors, and for one: the two labels' terms of the next-sentence head cancel
 # nearly, and so float32 keeps fewer digits of their sum.
 GRADIENTS, GRADIENT = 1e-5, 1e-4
+# Of eight samples to classify by weights that know nothing: what the labels ask for cancels to a norm of 0.05.
+CANCELLING_GRADIENTS = 5e-5
 # One update against the optimizer's formula, absolute: a weight near 1 is rounded by u = 6e-8, and an update of up to
 # 0.03 is made with a few u of its own. PyTorch's Adafactor takes float32 norms, which are good to 1e-3 only for the
 # largest tensors, whose update is 2e-4.

@@ -169,7 +169,7 @@ def test_a_restore_brings_back_the_loss_scale(seen: Any, scaled: Any) -> None:
 
 
 def test_a_compiled_step_has_the_same_losses(seen: Any, compiled_cell: Any, global_losses: Any) -> None:
-    ranks = seen.of("compiled")
+    ranks, exchanged = seen.of("compiled"), 46 if compiled_cell[1] == 2 else 0
     losses = curve(global_losses, ranks, "first")
     assert losses == pytest.approx(
         curve(global_losses, seen.of("adamw"), "first", "second", "rest")[:3], rel=bounds.LOSS
@@ -177,6 +177,5 @@ def test_a_compiled_step_has_the_same_losses(seen: Any, compiled_cell: Any, glob
     for rank in ranks:
         assert rank["facts"]["settings"]["compile"] is True
         assert rank["facts"]["compute_dtype"] == "float32"
-        assert {(each["count"], each["dense"]) for each in rank["exchanges"]} == {(1, True)}
-        assert len(rank["exchanges"]) == 46
+        assert [(each["count"], each["dense"]) for each in rank["exchanges"]] == [(1, True)] * exchanged
     assert len({digest for rank in ranks for digest in rank["digests"]}) == 1

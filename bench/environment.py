@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from bench.records import Environment
 
 # Passed on, but about the person and not about the speed.
 PERSONAL = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CACHE_HOME")
+PASSWORD_IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 PACKAGES = ("torch", "transformers", "tensorflow", "keras", "keras-hub", "horovod", "numpy", "tokenizers")
 
 
@@ -36,8 +38,17 @@ def capture(inherited: Mapping[str, str]) -> Environment:
         paceline=bench.__version__,
         revision=_revision(),
         packages={name: found for name in PACKAGES if (found := catalog.version(name))},
-        variables={name: passed[name] for name in sorted(passed) if name not in PERSONAL},
+        variables={name: redacted(passed[name]) for name in sorted(passed) if name not in PERSONAL},
     )
+
+
+def redacted(text: str) -> str:
+    """The same without what stands between the user's name and the @ of an address.
+
+    >>> redacted("https://me:secret@host/path")
+    'https://me:***@host/path'
+    """
+    return PASSWORD_IN_ADDRESS.sub(r"\1***@", text)
 
 
 def _text(path: Path) -> str | None:

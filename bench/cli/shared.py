@@ -43,12 +43,16 @@ def cluster_options(command: Any) -> Any:
 
 
 def _cluster(flags: dict[str, Any]) -> Cluster:
-    from bench.launch.commands import Cluster, parse_hostfile, parse_hosts
+    from bench.launch.commands import INTERFACES, Cluster, parse_hostfile, parse_hosts
 
     if flags["gloo"] and flags["mpi"]:
         raise UserError("give --gloo or --mpi, not both")
     if flags["hosts"] and flags["hostfile"]:
         raise UserError("give -H or --hostfile, not both")
+    if flags["interface"] and not INTERFACES.fullmatch(flags["interface"]):
+        raise UserError(f"--network-interfaces: {flags['interface']!r} is no list of interface names such as eth0,eth1")
+    if flags["ssh_identity_file"] and not Path(flags["ssh_identity_file"]).is_file():
+        raise UserError(f"-i: there is no file {flags['ssh_identity_file']!r}")
     hosts = parse_hostfile(flags["hostfile"]) if flags["hostfile"] else ()
     hosts = parse_hosts(flags["hosts"]) if flags["hosts"] else hosts
     return Cluster(

@@ -21,6 +21,7 @@ INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GL
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY($|_)", re.IGNORECASE)
 # A rank's place belongs to its own launcher: an outer one's must not leak in.
 PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)")
+INTERFACES = re.compile(r"[A-Za-z0-9_.:@-]{1,15}(,[A-Za-z0-9_.:@-]{1,15})*")
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 
 

@@ -109,7 +109,7 @@ def _from_outside(number: signal.Signals, pattern: str, within_s: float) -> Call
     """A signal to rank 1 while it measures."""
 
     def do(folder: Path) -> float:
-        running = Running(folder, "repeats: 1\nmatrix: {options.step_ms: [8, 0.01]}\n")
+        running = Running(folder, "repeats: 1\nmatrix: {options.step_ms: [20, 0.01]}\n")
         victim = _slow_rank(running)
         began = time.monotonic()
         os.kill(victim.pid, number)

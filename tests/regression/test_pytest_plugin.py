@@ -53,10 +53,11 @@ def saved(folder: Path) -> dict:
 
 def test_the_raw_data_are_the_seconds_per_sample_that_the_ranks_measured(team):
     data = saved(team)["stats"]["data"]
-    # 3 launches of 4 windows; 50 ms a step for 4 samples is 12.5 ms a sample, and a sleep only ever takes longer
-    assert len(data) == 12
+    # 3 launches of 4 windows, of which up to 2 may be found to be warm-up; 50 ms a step for 4 samples is 12.5 ms a
+    # sample, and a sleep only ever takes longer
+    assert 6 <= len(data) <= 12
     assert min(data) >= 0.0125
-    assert sorted(data)[6] < 0.0125 * 1.2
+    assert sorted(data)[3] < 0.0125 * 1.2
 
 
 def test_the_saved_benchmark_carries_interval_and_fingerprint(team):

@@ -62,7 +62,7 @@ class Evaluator:
         self._journal.write(
             Evaluation(
                 step=steps,
-                samples=batches.samples,
+                samples=steps * trial.global_batch,
                 loss=loss if math.isfinite(loss) else None,
                 metric=METRICS[trial.workload.task],
                 value=value,

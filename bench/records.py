@@ -216,6 +216,7 @@ class Settings(Record, frozen=True, kw_only=True, tag="settings"):
 class Evaluation(Record, frozen=True, kw_only=True, tag="evaluation"):
     """The model on the validation data after `step` steps. `value` of the task's metric (METRICS), 0 to 1.
 
+    samples    that the whole job has trained on until here
     loss       sum over heads of mean weighted losses, as in training; None where not finite
     train_ns   duration of all windows until here, the first step and warm-up included, evaluations excluded
     reached    the study's target was reached: this was the last window

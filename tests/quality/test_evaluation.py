@@ -195,7 +195,10 @@ def share_of_the_first_label(samples: int) -> float:
 def test_it_follows_every_so_many_windows_and_the_last_one(run: Callable[[Quality], Lines]) -> None:
     first, second = run(Quality(samples=50, every_windows=3))
     evaluations = of_kind(first, Evaluation)
-    assert [(line.step, line.samples, line.reached) for line in evaluations] == [(16, 50, False), (21, 50, False)]
+    assert [(line.step, line.samples, line.reached) for line in evaluations] == [
+        (16, 16 * 32, False),
+        (21, 21 * 32, False),
+    ]
     assert {(line.metric, line.value, line.loss) for line in evaluations} == {
         ("accuracy", share_of_the_first_label(50), 0.0)
     }

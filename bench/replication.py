@@ -40,9 +40,7 @@ def next_round(planned: Plan, rates: Mapping[str, Sequence[float]], spent_s: flo
 
     `rates`: of each trial's whole launches so far; `spent_s`: wall time of all launches so far.
     """
-    made = {
-        trial.id: 1 + max(repeat for known, repeat in planned.order if known == trial.id) for trial in planned.trials
-    }
+    made = _made(planned)
     going = [
         trial.id for trial in planned.trials if why_stopped(planned, rates[trial.id], made[trial.id], spent_s) is None
     ]

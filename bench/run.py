@@ -83,11 +83,16 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
     )
 
 
-def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Observer) -> Path:
-    """Prepares all data and weights, then makes the run folder with its plan. Raises UserError before any launch."""
+def refuse_empty(study: Study) -> None:
+    """Raises UserError, with every reason, when nothing of the study can run here."""
     if not study.trials:
         reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
         raise UserError(f"no trial of the study {study.header.name!r} can run here: {reasons}")
+
+
+def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Observer) -> Path:
+    """Prepares all data and weights, then makes the run folder with its plan. Raises UserError before any launch."""
+    refuse_empty(study)
     for trial in study.trials:
         prepare(trial, runs, observer)
     now = datetime.now(UTC)
@@ -99,21 +104,25 @@ def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Obs
     return folder
 
 
-def proceed(folder: Path, observer: Observer) -> Result:
+def proceed(folder: Path, observer: Observer, extra_rounds: int = 0) -> Result:
     """Makes every launch of the plan that is not whole yet, where the plan says, then assembles the result.
 
-    Raises UserError when another paceline is at work in the same folder.
+    `extra_rounds` of all trials are added to the plan first. Raises UserError when the folder holds no run, or another
+    paceline is at work in it.
     """
-    planned = assemble.read_plan(folder)
+    assemble.read_plan(folder)
     with _alone(folder):
+        planned = assemble.read_plan(folder)  # only now nobody else may extend it
+        if extra_rounds:
+            planned = _extend(folder, planned, replication.further(planned, extra_rounds))
         _make_launches(folder, planned, observer)
         while more := replication.next_round(planned, *assemble.so_far(folder, planned)):
-            planned = extend(folder, planned, more)
+            planned = _extend(folder, planned, more)
             _make_launches(folder, planned, observer)
         return assemble.assemble(folder)
 
 
-def extend(folder: Path, planned: Plan, more: replication.Order) -> Plan:
+def _extend(folder: Path, planned: Plan, more: replication.Order) -> Plan:
     """The same plan with further launches at its end, on disk before the first of them."""
     extended = msgspec.structs.replace(planned, order=[*planned.order, *more])
     storage.write_atomically(folder / "plan.json", seal(extended))

@@ -14,7 +14,7 @@ import msgspec
 
 from bench import agreement, assemble, catalog, collect, failure, gates, journal, lease, proofs, storage
 from bench.agreement import Rehearsed
-from bench.errors import TrialError, UserError
+from bench.errors import TrialError
 from bench.gates import rehearsal as rehearsal_gates
 from bench.gates.launch import named
 from bench.gates.report import trained_elements
@@ -23,7 +23,7 @@ from bench.launch.commands import Cluster, Command
 from bench.launch.execute import Ended, execute
 from bench.launch.watch import Watch
 from bench.records import Assignment, GateOutcome, Plan, Rehearsal, Trial, Verification, Verified
-from bench.run import Observer, new_folder, plan, prepare
+from bench.run import Observer, new_folder, plan, prepare, refuse_empty
 from bench.storage import seal
 from bench.study import Study
 from bench.verification import GRADIENTS, WEIGHTS
@@ -37,9 +37,7 @@ Outcome = Rehearsed | str
 
 def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Observer) -> tuple[Path, Verification]:
     """Launches every trial once, compares all, keeps what was found. Raises UserError before any launch."""
-    if not study.trials:
-        reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
-        raise UserError(f"no trial of the study {study.header.name!r} can run here: {reasons}")
+    refuse_empty(study)
     now = datetime.now(UTC)
     subjects = {subject.id: subject for subject in map(proofs.subject, study.trials)}
     planned = plan(msgspec.structs.replace(study, trials=list(subjects.values())), False, cluster, now)

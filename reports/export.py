@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import UserError
-from reports.columns import Cell, columns, evaluations
+from reports.columns import columns, evaluations
 from reports.load import LoadedRun
 from reports.markdown import as_markdown
 from reports.quality import cautions
 from reports.table import Row, rows
+from reports.text import csv_table
 from reports.verdict import alone, equality, learners, verdicts
 
 SCHEMA = 2
@@ -52,13 +51,4 @@ def document(run: LoadedRun, found: Sequence[Row]) -> dict[str, Any]:
 
 def as_csv(run: LoadedRun) -> str:
     """RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    lines = [columns(row) for row in rows(run)]
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(lines[0] if lines else ())
-    writer.writerows([_defused(cell) for cell in line.values()] for line in lines)
-    return out.getvalue()
-
-
-def _defused(cell: Cell) -> Cell:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return csv_table([columns(row) for row in rows(run)])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 from bench.stats import Estimate
 
@@ -92,3 +95,19 @@ def _visible(character: str) -> str:
     if character in "\u200c\u200d":  # joiners: part of emoji and of several scripts, harmless
         return character
     return f"\\u{ord(character):04x}"
+
+
+def csv_table(lines: Sequence[Mapping[str, str | int | float | bool | None]]) -> str:
+    """RFC 4180, the first line's keys as the head.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(lines[0] if lines else ())
+    for line in lines:
+        writer.writerow(
+            f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+            for cell in line.values()
+        )
+    return out.getvalue()

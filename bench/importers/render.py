@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 
@@ -12,24 +10,13 @@ from bench.importers.rows import Cell, Imported, columns
 
 def render(found: Sequence[Imported], kind: str) -> str:
     """`kind` "csv", "json" or "text"; trainings and collectives have columns of their own."""
+    from reports.text import csv_table
+
     rows = [columns(one) for one in found]
     if kind == "json":
         return json.dumps({"rows": rows}, allow_nan=False, indent=2) + "\n"
     tables = [[row for row in rows if ("message_bytes" in row) is of_collectives] for of_collectives in (False, True)]
-    return "\n".join(_csv(table) if kind == "csv" else _text(table) for table in tables if table)
-
-
-def _csv(table: Sequence[dict[str, Cell]]) -> str:
-    """RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(table[0])
-    writer.writerows([_defused(cell) for cell in row.values()] for row in table)
-    return out.getvalue()
-
-
-def _defused(cell: Cell) -> Cell:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return "\n".join(csv_table(table) if kind == "csv" else _text(table) for table in tables if table)
 
 
 def _text(table: Sequence[dict[str, Cell]]) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "broadcast"]
+from bench.records import Collective
 
 GRAIN_BYTES = 16  # nccl-tests rounds sizes down to it, so that every dtype and alignment fits
 LEAST_SIZES = 3  # of a fit: a line goes through any two points, and then says nothing about how well it fits

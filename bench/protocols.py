@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
+from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 Array = NDArray[Any]
 
@@ -112,6 +112,27 @@ class Predictions:
     classes: Mapping[str, NDArray[np.int32]]
 
 
+class PreparedCollective(Protocol):
+    """One request, with its tensors on the device and whatever the framework traces or allocates already done.
+
+    elements   per tensor, as they are exchanged
+    algorithm, evidence   what runs, and how that is known
+    """
+
+    elements: Sequence[int]
+    algorithm: str
+    evidence: str
+
+    def run(self) -> None:
+        """Enqueues the request once, on the same inputs every time. No host sync beyond the operation's own."""
+        ...
+
+    def exact(self) -> bool:
+        """After a fence: whether every element of this rank's last result is what it must be. Inputs are small
+        integers, so that sums are exact in every dtype and order."""
+        ...
+
+
 class Backend(Protocol):
     """Calls arrive in this order; `stop` also after a failed call of any other."""
 
@@ -163,6 +184,11 @@ class Backend(Protocol):
 
     def restore(self) -> None:
         """Back to the snapshot, exactly, so that local windows leave no trace."""
+        ...
+
+    def collective(self, request: CollectiveRequest) -> PreparedCollective:
+        """Legal after `start`; where `request.elements` is empty, after `build` and one full step. All ranks prepare
+        and run the same requests in the same order. Raises TrialError where this backend cannot select it."""
         ...
 
     def facts(self) -> Facts:

@@ -6,6 +6,7 @@ measured zero. A change that an older reader would misread raises SCHEMA and is 
 1  first version
 2  compute and wire precision, optimizers and evaluations; exchanges and settings per tensor; verification; network
    bytes are those of the rank's own TCP connections
+3  local windows, collectives timed alone
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from typing import Literal
 
 import msgspec
 
+from bench.exchanged import Collective as Collective
+from bench.exchanged import CollectiveRequest as CollectiveRequest
+from bench.exchanged import CollectiveTimes as CollectiveTimes
+from bench.exchanged import Exchange as Exchange
+from bench.exchanged import ExchangedTensor as ExchangedTensor
 from bench.trial import METRICS as METRICS
 from bench.trial import Algorithm as Algorithm
 from bench.trial import Compute as Compute
@@ -37,7 +43,7 @@ from bench.verified import Rehearsal as Rehearsal
 from bench.verified import Verified as Verified
 from bench.verified import Worst as Worst
 
-SCHEMA = 2
+SCHEMA = 3
 
 # ---- what is asked for: bench.trial, and -------------------------------------------------------------------------
 
@@ -50,6 +56,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     validation   folder of the prepared validation corpus, None where the trial evaluates nothing
     lease        file whose modification time the parent keeps fresh; None: no parent to outlive
     verify_steps  0: measure. Otherwise run the gates alone, over so many steps (bench.verification)
+    collectives   time these alone, and train nothing
     """
 
     trial: Trial
@@ -61,6 +68,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     checkpoint: str
     validation: str | None = None
     verify_steps: int = 0
+    collectives: list[CollectiveRequest] = msgspec.field(default_factory=list)
     lease: str | None = None
     network_interface: str | None = None
     rendezvous_port: int = 0
@@ -167,27 +175,6 @@ class Facts(Record, frozen=True, kw_only=True, tag="facts"):
     skipped_steps: int | None = None
 
 
-class ExchangedTensor(Record, frozen=True, kw_only=True):
-    """One gradient, as it entered the exchange of one full step.
-
-    `count`: how often it did. `bytes` of one time, in `dtype`. `dense`: all-reduced whole, not gathered as
-    (indices, values).
-    """
-
-    name: str
-    count: int
-    elements: int
-    dtype: str
-    bytes: int
-    dense: bool
-
-
-class Exchange(Record, frozen=True, kw_only=True, tag="exchange"):
-    """Every tensor of one full step's exchange on this rank; empty where nothing is exchanged."""
-
-    tensors: list[ExchangedTensor]
-
-
 class TensorSettings(Record, frozen=True, kw_only=True):
     """What acts on one tensor, read from the live optimizer and model. None: this optimizer or tensor has none.
 
@@ -263,6 +250,7 @@ Line = (
     | Settings
     | Evaluation
     | Rehearsal
+    | CollectiveTimes
 )
 
 

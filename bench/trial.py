@@ -33,6 +33,7 @@ class Workload(Record, frozen=True, kw_only=True):
 
     validation     "held_out": the built-in data's own split, a dev or valid file beside the data, else a part that
                    training never sees; or a path
+    input_delay_ms the harness sleeps so long before it makes each batch: slow storage, programmed
     accumulation   microbatches per step: each replica's batch is split into so many, whose gradients are added
                    before one exchange and update. The step's samples and its loss stay the same
     """
@@ -46,6 +47,7 @@ class Workload(Record, frozen=True, kw_only=True):
     batch_per_replica: Count = 8
     accumulation: Count = 1
     dropout: Fraction = 0.0
+    input_delay_ms: NotNegative = 0.0
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
 
 
@@ -100,11 +102,16 @@ class LossScale(Record, frozen=True, kw_only=True):
 
 
 class Timing(Record, frozen=True, kw_only=True):
-    """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted."""
+    """A window is `steps_per_window` steps between two fences; the first `warmup_windows` are not counted.
+
+    local_windows  after each window the same batches once more without the exchange, from a snapshot that is then
+                   restored: what the exchange costs is the difference
+    """
 
     warmup_windows: Count = 3
     windows: Count = 10
     steps_per_window: Count = 5
+    local_windows: bool = False
 
 
 class Quality(Record, frozen=True, kw_only=True):

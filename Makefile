@@ -16,6 +16,7 @@ test:
 bench:
 	@bench/setup/ready.sh dev
 	@.venv/bin/python -P tests/benchmarks/overhead.py $(ARGS)
+	@.venv/bin/python -P tests/benchmarks/allreduce.py
 
 proof:
 	@bench/setup/ready.sh dev

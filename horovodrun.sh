@@ -5,7 +5,7 @@
 # Without STUDY.yaml it runs studies/default.yaml. Takes horovodrun's own flags:
 #
 #   -np N, --num-proc N         number of replicas
-#   -H, --hosts H1:2,H2:2       hosts and their slots
+#   -H, --hosts H1:2,H2:2       hosts and their slots, or emulated:4@1gbit: four on this machine (docs/hosts.md)
 #   --hostfile FILE             the same from a file
 #   --network-interfaces IF     interface that the ranks talk over
 #   --gloo, --mpi               controller

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from backends._collective import own_elements, refused
+from backends._tensorflow_collective import Collective, Operation
 from backends._tensorflow_facts import collect_facts, tensor_settings
 from backends._tensorflow_graph import Traced, exchanged_tensors
 from backends._tensorflow_keras import keras, tf
@@ -17,10 +19,11 @@ from backends._tensorflow_model import MODELS, Bert
 from backends._tensorflow_optimizer import Optimizer, build_optimizer
 from backends._tensorflow_scale import DynamicScale
 from backends._tensorflow_step import Backward, Update
+from backends._tensorflow_trace import traced_steps
 from backends._tensorflow_weights import Binding, load
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
-from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, Timeline, World
+from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 
 class TensorFlowBackend:
@@ -197,6 +200,9 @@ class TensorFlowBackend:
         for variable, saved in self._snapshot:
             variable.assign(saved)
 
+    def trace(self) -> contextlib.AbstractContextManager[Timeline]:
+        return traced_steps()
+
     def facts(self) -> Facts:
         return collect_facts(self)
 
@@ -205,6 +211,11 @@ class TensorFlowBackend:
 
     def tensor_settings(self) -> Sequence[TensorSettings]:
         return tensor_settings(self)
+
+    def collective(self, request: CollectiveRequest) -> Collective:
+        with self.scope():
+            operation = self.operation(request)
+            return Collective(request, request.elements or own_elements(self.exchanges()), operation, self)
 
     # ---- hooks --------------------------------------------------------------------------------------------------
 
@@ -239,6 +250,10 @@ class TensorFlowBackend:
     def exchange(self, gradients: list[Any]) -> list[Any]:
         """The mean over all replicas; called while a full step is traced, in the order of self.bindings."""
         return gradients
+
+    def operation(self, request: CollectiveRequest) -> Operation:
+        """How it is done here. Raises TrialError where it cannot be selected."""
+        raise refused("one device without a wrapper", request, "it has nobody to exchange with")
 
     def local_values(self, value: Any) -> list[Any]:
         """The tensors or variables of the local replicas, in their order."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from backends._tensorflow_graph import Exchange, Traced, communication, product_dtypes
 from backends._tensorflow_keras import keras, keras_hub, tf
 from backends._tensorflow_model import Bert, blocks, gelu_kind
-from backends._tensorflow_optimizer import Optimizer, optimizer_settings
+from backends._tensorflow_optimizer import Optimizer, optimizer_settings, own_settings
 from backends._tensorflow_scale import DynamicScale
 from backends._tensorflow_step import Update
 from backends._tensorflow_weights import Binding
@@ -78,12 +78,10 @@ def tensor_settings(backend: Describable) -> list[TensorSettings]:
             name=binding.name,
             learning_rate=rate,
             weight_decay=decay,
-            beta_1=optimizer.beta_1,
-            beta_2=optimizer.beta_2,
-            epsilon=optimizer.epsilon,
-            momentum=optimizer.momentum,
+            clip_norm=backend.update.clip_norm,
             layer_norm_epsilon=_layer_norm_epsilon(binding.layer),
             activation=gelu_kind(binding.layer.activation) if hasattr(binding.layer, "activation") else None,
+            **own_settings(optimizer),
         )
         for binding, decay in zip(backend.bindings, optimizer.decays, strict=True)
     ]

@@ -42,6 +42,10 @@ class Optimizer:
     beta_2: float | None = None
     epsilon: float | None = None
     momentum: float | None = None
+    beta_2_decay: float | None = None
+    variance_epsilon: float | None = None
+    scale_epsilon: float | None = None
+    clip_threshold: float | None = None
 
     def __init__(self, wanted: records.Optimizer, bindings: Sequence[Binding]) -> None:
         self.learning_rate = tf.Variable(wanted.learning_rate, trainable=False, dtype=tf.float64, name="learning_rate")
@@ -169,8 +173,10 @@ class Adafactor(Optimizer):
     Factored over the two axes of the checkpoint's tensor: Keras splits some of them in two.
     """
 
-    EPSILONS = (1e-15, 1e-3)
-    BETA_2_DECAY = -0.8
+    beta_2_decay: float = -0.8
+    variance_epsilon: float = 1e-15
+    scale_epsilon: float = 1e-3
+    clip_threshold: float = 1.0
 
     def __init__(self, wanted: records.Optimizer, bindings: Sequence[Binding], shapes: Shapes) -> None:
         super().__init__(wanted, bindings)
@@ -184,17 +190,17 @@ class Adafactor(Optimizer):
     def scalars(self, step: Any, rate: Any) -> dict[str, Any]:
         return {
             **super().scalars(step, rate),
-            "fresh": tf.cast(tf.pow(step, self.BETA_2_DECAY), tf.float32),
+            "fresh": tf.cast(tf.pow(step, self.beta_2_decay), tf.float32),
             "relative": tf.cast(tf.minimum(rate, 1.0 / tf.sqrt(step)), tf.float32),
         }
 
     def update(self, index: int, variable: Any, gradient: Any, scalars: Mapping[str, Any]) -> None:
         weight = read(variable)
-        alpha = tf.maximum(self.EPSILONS[1], _root_mean_square(weight)) * scalars["relative"]
+        alpha = tf.maximum(self.scale_epsilon, _root_mean_square(weight)) * scalars["relative"]
         flat = tf.reshape(gradient, self.shapes[index])
         variance = self._variance(index, tf.square(flat), scalars["fresh"])
-        step = tf.math.rsqrt(tf.maximum(variance, self.EPSILONS[0] ** 2)) * flat
-        step *= alpha / tf.maximum(1.0, _root_mean_square(step))
+        step = tf.math.rsqrt(tf.maximum(variance, self.variance_epsilon**2)) * flat
+        step *= alpha / tf.maximum(1.0, _root_mean_square(step) / self.clip_threshold)
         if self.decays[index]:
             weight *= tf.cast(1.0 - scalars["rate_64"] * self.decays[index], tf.float32)
         assign(variable, weight - tf.reshape(step, weight.shape))
@@ -212,7 +218,7 @@ class Adafactor(Optimizer):
         if len(moved) == 1:
             return moved[0]
         rows, columns = moved
-        return rows * columns / tf.maximum(tf.reduce_mean(rows), self.EPSILONS[0])
+        return rows * columns / tf.maximum(tf.reduce_mean(rows), self.variance_epsilon)
 
 
 class SGD(Optimizer):
@@ -257,15 +263,19 @@ def clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
     return [gradient * factor for gradient in gradients]
 
 
+def own_settings(optimizer: Optimizer) -> dict[str, float | None]:
+    """What this optimizer has of its own, under the names of records.TensorSettings; what it has not is None."""
+    names = ("beta_1", "beta_2", "epsilon", "momentum")
+    of_adafactor = ("beta_2_decay", "variance_epsilon", "scale_epsilon", "clip_threshold")
+    return {name: getattr(optimizer, name) for name in (*names, *of_adafactor)}
+
+
 def optimizer_settings(optimizer: Optimizer, bindings: Sequence[Binding]) -> dict[str, Any]:
-    """Read from the live optimizer, under the names of records.Optimizer; those it has not are None."""
+    """Read from the live optimizer."""
     kept = [decay for each, decay in zip(bindings, optimizer.decays, strict=True) if not each.decays]
     return {
         "optimizer": type(optimizer).__name__,
-        "beta_1": optimizer.beta_1,
-        "beta_2": optimizer.beta_2,
-        "epsilon": optimizer.epsilon,
-        "momentum": optimizer.momentum,
+        **own_settings(optimizer),
         "weight_decay": max(optimizer.decays, default=0.0),
         "weight_decay_bias_and_layer_norm": max(kept, default=0.0),
         "decayed_tensors": sum(decay != 0 for decay in optimizer.decays),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from backends._collective import own_elements, refused
+from backends._torch_collective import Collective, Operation
 from backends._torch_compile import Compiler
 from backends._torch_facts import collect_facts, tensor_settings
 from backends._torch_network import Network, load_model, microbatches
@@ -17,9 +19,10 @@ from backends._torch_observation import dense_outputs
 from backends._torch_optimizer import build_optimizer, clip, set_learning_rate
 from backends._torch_precision import NoScaling, build_scaling, select_precision
 from backends._torch_snapshot import Snapshot
+from backends._torch_trace import traced_steps
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
-from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, Timeline, World
+from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 
 class TorchBackend:
@@ -144,11 +147,9 @@ class TorchBackend:
         """Called after each backward pass with an exchange; gradients are averages from here on."""
 
     def _update(self, step: int) -> None:
-        settings = self.trial.optimizer
-        set_learning_rate(self.optimizer, settings.learning_rate_at(step))
+        set_learning_rate(self.optimizer, self.trial.optimizer.learning_rate_at(step))
         self.scaling.unscale(self.optimizer)
-        if settings.clip_norm:
-            clip(self.model.parameters(), settings.clip_norm)
+        clip(self.optimizer)
         self.apply()
 
     def apply(self) -> None:
@@ -227,6 +228,24 @@ class TorchBackend:
         if self._snapshot is None:
             raise TrialError("restore before snapshot")
         self._snapshot.restore()
+
+    def trace(self) -> AbstractContextManager[Timeline]:
+        return traced_steps(self.device)
+
+    # ---- operations alone ---------------------------------------------------------------------------------------
+
+    def collective(self, request: CollectiveRequest) -> Collective:
+        operation = self.operation(request)
+        elements = request.elements or self.exchange_elements()
+        return Collective(request, elements, operation, self.world, self.device)
+
+    def operation(self, request: CollectiveRequest) -> Operation:
+        """How it is done here. Raises TrialError where it cannot be selected."""
+        raise refused("one device without a wrapper", request, "it has nobody to exchange with")
+
+    def exchange_elements(self) -> list[int]:
+        """Of each tensor that the step exchanges, in its order."""
+        return own_elements(self.exchanged)
 
     # ---- facts --------------------------------------------------------------------------------------------------
 

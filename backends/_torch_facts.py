@@ -81,17 +81,14 @@ def _device_name(device: Any) -> str:
 def optimizer_settings(optimizer: Any) -> Settings:
     """Read from the live optimizer; the decay of a group is what its `step` applies."""
     decayed, kept = optimizer.param_groups
-    beta_1, beta_2 = decayed.get("betas", (None, None))
     return {
         # Horovod derives a class of the same name from the optimizer that it wraps.
         "optimizer": type(optimizer).__name__,
         "learning_rate": decayed["lr"],
-        "beta_1": beta_1,
-        "beta_2": beta_2,
-        "epsilon": _epsilon(decayed),
-        "momentum": decayed.get("momentum"),
+        **_of_optimizer(decayed),
         "weight_decay": _decay(decayed),
         "weight_decay_bias_and_layer_norm": _decay(kept),
+        "clip_norm": decayed["clip_norm"],
         "decayed_tensors": len(decayed["params"]),
         "undecayed_tensors": len(kept["params"]),
         "foreach": decayed.get("foreach"),
@@ -107,18 +104,15 @@ def tensor_settings(model: Any, optimizer: Any) -> list[TensorSettings]:
     found = []
     for name, parameter in model.named_parameters():
         group = groups[id(parameter)]
-        beta_1, beta_2 = group.get("betas", (None, None))
         found.append(
             TensorSettings(
                 name=name,
                 learning_rate=group["lr"],
                 weight_decay=_decay(group),
-                beta_1=beta_1,
-                beta_2=beta_2,
-                epsilon=_epsilon(group),
-                momentum=group.get("momentum"),
+                clip_norm=group["clip_norm"],
                 layer_norm_epsilon=epsilons.get(name),
                 activation=activations.get(name),
+                **_of_optimizer(group),
             )
         )
     return found
@@ -128,10 +122,21 @@ def _decay(group: dict[str, Any]) -> float:
     return float(group.get("decoupled_decay", group["weight_decay"]))
 
 
-def _epsilon(group: dict[str, Any]) -> float | None:
-    """None where there is not one but two, as Adafactor has."""
+def _of_optimizer(group: dict[str, Any]) -> dict[str, float | None]:
+    """What this optimizer has of its own, under the names of TensorSettings. Adafactor has two epsilons."""
+    beta_1, beta_2 = group.get("betas", (None, None))
     epsilon = group.get("eps")
-    return epsilon if isinstance(epsilon, float) else None
+    of_variance, of_scale = epsilon if isinstance(epsilon, tuple) else (None, None)
+    return {
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": None if isinstance(epsilon, tuple) else epsilon,
+        "momentum": group.get("momentum"),
+        "beta_2_decay": group.get("beta2_decay"),
+        "variance_epsilon": of_variance,
+        "scale_epsilon": of_scale,
+        "clip_threshold": group.get("d"),
+    }
 
 
 def _modules(model: Any, kind: type) -> Iterator[tuple[str, Any]]:

@@ -97,11 +97,19 @@ def norms(tensors: Sequence[Any]) -> Any:
     return torch.stack([each.square().sum() for each in rows]).sqrt()
 
 
-def clip(parameters: Iterable[Any], limit: float) -> None:
-    """As torch.nn.utils.clip_grad_norm_: gradients times min(1, limit / (norm + 1e-6)), the norm over all of them."""
-    gradients = [parameter.grad for parameter in parameters]
-    factor = (limit / (norms(gradients).norm() + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, factor)
+def clip(optimizer: Any) -> None:
+    """As torch.nn.utils.clip_grad_norm_: gradients times min(1, limit / (norm + 1e-6)), the norm over all of them.
+
+    The limit is each group's own `clip_norm`; 0: unchanged.
+    """
+    groups = [[parameter.grad for parameter in group["params"]] for group in optimizer.param_groups]
+    limits = [group["clip_norm"] for group in optimizer.param_groups]
+    if not any(limits):
+        return
+    norm = norms([gradient for gradients in groups for gradient in gradients]).norm()
+    for gradients, limit in zip(groups, limits, strict=True):
+        if limit:
+            torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
 
 
 def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]]) -> Any:
@@ -111,7 +119,8 @@ def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]]) 
         groups[0 if decays(name) else 1].append(parameter)
     key = "decoupled_decay" if settings.name == "sgd" else "weight_decay"
     decayed, kept = (
-        {"params": each, key: decay} for each, decay in zip(groups, (settings.weight_decay, 0.0), strict=True)
+        {"params": each, key: decay, "clip_norm": settings.clip_norm}
+        for each, decay in zip(groups, (settings.weight_decay, 0.0), strict=True)
     )
     return _CLASSES[settings.name]([decayed, kept], lr=settings.learning_rate, **_OWN[settings.name](settings))
 

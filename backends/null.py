@@ -1,8 +1,15 @@
 """No framework: programmed step times. The test double of the harness, and the template to copy for a new backend.
 
-Options of the trial:
-  step_ms       how long a step takes; a list gives one value per replica
+Options of the trial, in milliseconds; a list gives one value per replica:
+  step_ms       forward, backward and update of one step
+  wrapper_ms    what a wrapper adds, in every mode but bare
+  contention_ms what each of several ranks adds to the others' steps
+  exchange_ms   the all-reduce of a step; given, a full step waits for the slowest rank
+  overlap_ms    so much of the exchange is hidden behind the backward pass
+  latency_ms, ms_per_mib   a collective timed alone: so long, and so much per 2**20 bytes of one rank's tensors
+  late_ms, late_every   rank 0 takes so much longer in every such step: a transient straggler
   build_ms      how long `build` takes
+  synchronous   true: the host waits for each step, as on a CPU; else it works ahead until the fence
   fault         raise, exit, segv, hang, memory or nan: what goes wrong, for tests of those who must notice
   fault_at      when: "build", "stop" or a step's number (0 if not given)
   fault_rank    on which rank; on all if not given
@@ -17,16 +24,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench import protocols
+from bench.clock import SYSTEM_CLOCK, Clock
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, Predictions, World
-from bench.records import ExchangedTensor, Facts, TensorSettings, Trial
+from bench.protocols import Batch, Losses, NamedTensor, Predictions, Span, Timeline, World
+from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 NS_PER_MS = 1_000_000
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LABELS = {"mlm": "masked_ids", "nsp": "next_sentence_labels", "ner": "labels", "classification": "labels"}
 
 
@@ -36,14 +48,12 @@ class Backend:
     So an overslept fence costs once per window, not once per step, and a programmed 10 ms is 10 ms.
     """
 
-    def __init__(
-        self, clock: Callable[[], int] = time.perf_counter_ns, sleep_ns: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        self._sleep_ns = sleep_ns or (lambda duration_ns: time.sleep(duration_ns / 1e9))
         self._peers: list[socket.socket] = []
         self._ready_ns = 0
         self._losses: list[tuple[list[float], list[float]]] = []
+        self._timeline: Timeline | None = None
         self._heads: tuple[str, ...] = ()
         self._options: Mapping[str, str | bool | int | float | list[float]] = {}
 
@@ -56,12 +66,15 @@ class Backend:
         self._trial, self._options, self._step = trial, trial.options, 0
         self._fault("build")
         self._weight = np.zeros(1, np.float32)
-        self._sleep_ns(int(self._option_ms("build_ms") * NS_PER_MS))
+        self._clock.sleep_ns(int(self._option_ms("build_ms") * NS_PER_MS))
 
     def step(self, batch: Batch, exchange: bool) -> None:
         nan = self._fault(batch.step)
         self._step = batch.step
-        self._ready_ns = max(self._ready_ns, self._clock()) + int(self._option_ms("step_ms") * NS_PER_MS)
+        self._note(batch.step, exchange)
+        self._enqueue(self._step_ms(batch.step, exchange))
+        if self._options.get("synchronous"):
+            self.fence()
         self._heads = tuple(batch.global_weights)
         weights = [_weight(head, batch) for head in self._heads]
         self._losses.append(([math.nan if nan else 0.0] * len(self._heads), weights))
@@ -69,7 +82,7 @@ class Backend:
     def fence(self) -> None:
         left_ns = self._ready_ns - self._clock()
         if left_ns > 0:
-            self._sleep_ns(left_ns)
+            self._clock.sleep_ns(left_ns)
 
     def barrier(self) -> None:
         """Everyone tells rank 0; rank 0 answers when all have."""
@@ -107,6 +120,39 @@ class Backend:
 
     def restore(self) -> None:
         self._weight[:] = self._kept
+
+    def collective(self, request: CollectiveRequest) -> _Programmed:
+        if request.elements:
+            mebibytes = sum(request.elements) * ITEM_BYTES[request.dtype] / 2**20
+            took_ms = self._option_ms("latency_ms") + mebibytes * self._option_ms("ms_per_mib")
+        else:
+            took_ms = self._option_ms("exchange_ms")
+        return _Programmed(request.elements or [self._weight.size], partial(self._enqueue, took_ms))
+
+    def _enqueue(self, took_ms: float) -> None:
+        self._ready_ns = max(self._ready_ns, self._clock()) + round(took_ms * NS_PER_MS)
+
+    @contextmanager
+    def trace(self) -> Iterator[Timeline]:
+        self._timeline = Timeline(source="the programmed times")
+        try:
+            yield self._timeline
+        finally:
+            self._timeline = None
+
+    def _note(self, step: int, exchange: bool) -> None:
+        """The programmed spans of the step that is enqueued next: the exchange ends when the step does."""
+        if self._timeline is None:
+            return
+        begins_ns = max(self._ready_ns, self._clock())
+        own_ms, step_ms = self._own_ms(step, self._world.rank), self._step_ms(step, exchange)
+        self._timeline.spans.append(Span("compute", "step", "device", begins_ns, round(own_ms * NS_PER_MS)))
+        if exchange and self._world.size > 1:
+            took_ms = self._option_ms("exchange_ms")
+            sent_ns = begins_ns + round((step_ms - took_ms) * NS_PER_MS)
+            self._timeline.spans.append(
+                Span("communication", "exchange", "network", sent_ns, round(took_ms * NS_PER_MS))
+            )
 
     def facts(self) -> Facts:
         return Facts(
@@ -161,12 +207,44 @@ class Backend:
             time.sleep(86_400)
         return fault == "nan"
 
-    def _option_ms(self, name: str) -> float:
-        """The option's value for this rank, 0 where it is not given."""
+    def _step_ms(self, step: int, exchange: bool) -> float:
+        """A full step ends when the slowest rank is ready and what no rank hides of the exchange is done."""
+        if not exchange or "exchange_ms" not in self._options or self._world.size == 1:
+            return self._own_ms(step, self._world.rank)
+        ranks = range(self._world.size)
+        hidden_ms = min(self._option_ms("overlap_ms"), self._option_ms("exchange_ms"))
+        return max(self._own_ms(step, rank) for rank in ranks) + self._option_ms("exchange_ms") - hidden_ms
+
+    def _own_ms(self, step: int, rank: int) -> float:
+        several, wrapped = self._world.size > 1, self._trial.backend != "null_bare"
+        every = int(self._option_ms("late_every"))
+        late = several and rank == 0 and every > 0 and step % every == 0
+        return (
+            self._option_ms("step_ms", rank)
+            + wrapped * self._option_ms("wrapper_ms", rank)
+            + several * self._option_ms("contention_ms", rank)
+            + late * self._option_ms("late_ms", rank)
+        )
+
+    def _option_ms(self, name: str, rank: int | None = None) -> float:
+        """The option's value for a rank, this one if none is given; 0 without the option."""
         value = self._options.get(name, 0.0)
         if isinstance(value, list):
-            return float(value[self._world.rank % len(value)])
+            return float(value[(self._world.rank if rank is None else rank) % len(value)])
         return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Programmed:
+    """A collective that takes its time and moves nothing."""
+
+    elements: Sequence[int]
+    run: Callable[[], None]
+    algorithm: str = "none"
+    evidence: str = "null exchanges nothing"
+
+    def exact(self) -> bool:
+        return True
 
 
 def _weight(head: str, batch: Batch) -> float:

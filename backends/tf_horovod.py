@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import horovod
 
-from backends._horovod import requested_knobs
+from backends._horovod import GLOO_RING, collective_algorithm, requested_knobs
+from backends._horovod_mpi import mpi_algorithm
+from backends._horovod_timeline import allow_timeline, with_timeline
 from backends._tensorflow import TensorFlowBackend, use_own_gpu
+from backends._tensorflow_collective import Operation
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
+from bench.protocols import Timeline
+from bench.records import CollectiveRequest
 
 import horovod.tensorflow as hvd  # isort: skip (it imports Keras, whose framework must have been chosen before)
 
 COMPRESSIONS = {"float32": hvd.Compression.none, "float16": hvd.Compression.fp16}
+# (tensor, name) to one operation.
+CALLS: dict[str, Callable[[Any, str], Any]] = {
+    "all_reduce": lambda tensor, name: hvd.allreduce(tensor, name=name, op=hvd.Sum),
+    "all_gather": lambda tensor, name: hvd.allgather(tensor, name=name),
+    "reduce_scatter": lambda tensor, name: hvd.reducescatter(tensor, name=name, op=hvd.Sum),
+    "broadcast": lambda tensor, name: hvd.broadcast(tensor, root_rank=0, name=name),
+}
 
 
 class Backend(TensorFlowBackend):
@@ -31,6 +45,7 @@ class Backend(TensorFlowBackend):
     def join(self) -> None:
         if self.world.local_replicas != 1:
             raise TrialError(f"a Horovod rank holds one replica, not {self.world.local_replicas}")
+        allow_timeline(self.world)
         hvd.init()
         place, expected = (hvd.rank(), hvd.size()), (self.world.rank, self.world.size)
         if place != expected:
@@ -62,14 +77,27 @@ class Backend(TensorFlowBackend):
             for gradient, binding in zip(gradients, self.bindings, strict=True)
         ]
 
+    def operation(self, request: CollectiveRequest) -> Operation:
+        call, ran = CALLS[request.collective], collective_algorithm(request, self.algorithm())
+
+        def apply(tensors: list[Any]) -> list[Any]:
+            # A name that comes back with another length is negotiated anew: Horovod remembers each by its name.
+            stem = f"{request.collective}.{request.dtype}"
+            return [call(tensor, f"{stem}.{number}.{tensor.shape[0]}") for number, tensor in enumerate(tensors)]
+
+        return Operation(apply, lambda graph: ran)
+
+    def trace(self) -> AbstractContextManager[Timeline]:
+        return with_timeline(super().trace(), hvd)
+
     def algorithm(self) -> tuple[str, str]:
         if self.world.size == 1:
             return "none", "one rank: nothing is exchanged"
         if tf.config.list_logical_devices("GPU") and hvd.nccl_built():
             return "unknown", "NCCL chooses for each size; not observed"
         if hvd.gloo_enabled():
-            return "ring", "Gloo's all-reduce, as Horovod calls it, has one algorithm for all sizes: a segmented ring"
-        return "unknown", "the MPI library chooses for each size; not observed"
+            return "ring", GLOO_RING
+        return mpi_algorithm()
 
     def versions(self) -> dict[str, str]:
         return {"horovod": horovod.__version__}

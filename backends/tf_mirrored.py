@@ -6,10 +6,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from backends._collective import refused
 from backends._tensorflow import TensorFlowBackend
+from backends._tensorflow_collective import Operation
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
+from bench.records import CollectiveRequest
 
 
 class Backend(TensorFlowBackend):
@@ -73,19 +76,38 @@ class Backend(TensorFlowBackend):
     def devices(self) -> list[str]:
         return [str(device) for device in self.strategy.extended.worker_devices]
 
+    def operation(self, request: CollectiveRequest) -> Operation:
+        if request.collective not in ("all_reduce", "all_gather"):
+            raise refused("MirroredStrategy", request, "a replica can all-reduce and all-gather, and nothing else")
+        if (request.collective, request.dtype) == ("all_gather", "bfloat16"):
+            raise refused("MirroredStrategy", request, "TensorFlow's gathering operation does not take that type")
+        if request.algorithm != "auto":
+            raise refused("MirroredStrategy", request, "it has one algorithm on each kind of device")
+
+        def apply(tensors: list[Any]) -> list[Any]:
+            context = tf.distribute.get_replica_context()
+            # The argument of a graph has no device, where there is one replica: what is made here has. Copies nothing.
+            tensors = [tf.identity(tensor) for tensor in tensors]
+            if request.collective == "all_gather":
+                return [context.all_gather(tensor, axis=0) for tensor in tensors]
+            reduced: list[Any] = context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+            return reduced
+
+        return Operation(apply, self._ran)
+
     def algorithm(self) -> tuple[str, str]:
+        return self._ran(self.traced[True].graph if True in self.traced else None)
+
+    def _ran(self, graph: Any | None) -> tuple[str, str]:
+        """(name, evidence) from the collective operations in a traced graph."""
         if self.world.local_replicas == 1:
             return "none", "one replica: nothing is exchanged"
-        operations = self.traced[True].graph.get_operations() if True in self.traced else []
-        operations = [each for each in operations if "Reduce" in each.type]
-        hints = {
-            each.get_attr("communication_hint").decode()
-            for each in operations
-            if each.type.startswith("CollectiveReduce")
-        }
+        operations = graph.get_operations() if graph is not None else []
+        operations = [each for each in operations if each.type.startswith(("CollectiveReduce", "CollectiveGather"))]
+        hints = {each.get_attr("communication_hint").decode() for each in operations}
         if len(hints) == 1:
-            return hints.pop(), f"{sorted({each.type for each in operations})} in the traced step"
-        return "unknown", "no collective operation with one communication hint is in the traced step"
+            return hints.pop(), f"{sorted({each.type for each in operations})} in the traced graph"
+        return "unknown", "no collective operation with one communication hint is in the traced graph"
 
 
 _CONFORMS: type[Protocol] = Backend

@@ -15,11 +15,16 @@ from torch import distributed
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
+from backends import _torch_nccl as nccl
 from backends._torch import TorchBackend
-from backends._torch_observation import GroupCalls, tally
+from backends._torch_allreduce_hook import Exchange, average_bucket
+from backends._torch_collective import Operation
+from backends._torch_ddp_collective import GroupOperations, group_algorithm
+from backends._torch_observation import GroupCalls, Issued, tally
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
 from bench.protocols import World
+from bench.records import CollectiveRequest
 
 # Each casts a bucket, reduces it, and casts back; without one DDP reduces the buckets as they are. By its name DDP
 # would refuse the last one on CPUs, though Gloo reduces bfloat16.
@@ -38,12 +43,19 @@ class Backend(TorchBackend):
     wires = tuple(HOOKS)
     local_step = "DDP's forward and its hooks are left out"
 
+    _exchange: Exchange | None = None  # our own all-reduce; None: the process group's
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alone = GroupOperations()
+
     # ---- the ranks ----------------------------------------------------------------------------------------------
 
     def join(self) -> None:
         interface = "lo" if self.world.local_size == self.world.size else self.world.network_interface
         if interface is not None:
             os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
+        nccl.listen()
         distributed.init_process_group(
             "nccl" if self.device.type == "cuda" else "gloo",
             store=_meet(self.world),
@@ -58,6 +70,8 @@ class Backend(TorchBackend):
         self.fence()
 
     def leave(self) -> None:
+        self._stop_exchange()
+        self._alone.stop()
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -70,15 +84,28 @@ class Backend(TorchBackend):
             **_bucket_option(self.trial.options.get("bucket_cap_mb"), self.trial.compile),
             **_without_buffers(),
         )
+        self._stop_exchange()
         hook = HOOKS[self.trial.wire]
-        if hook is not None:
+        if self.trial.allreduce != "auto" and self.device.type == "cpu":
+            self._exchange = Exchange(self.trial.allreduce, getattr(torch, self.trial.wire))
+            self.wrapped.register_comm_hook(self._exchange, average_bucket)
+        elif hook is not None:
             self.wrapped.register_comm_hook(None, hook)
+
+    def _stop_exchange(self) -> None:
+        if self._exchange is not None:
+            self._exchange.stop()
+        self._exchange = None
 
     @contextmanager
     def observe_exchange(self) -> Iterator[None]:
         calls = GroupCalls()
+        if self._exchange is not None:
+            self._exchange.observer = lambda tensor: calls.issued.append(Issued.of(tensor))
         with calls:
             yield
+        if self._exchange is not None:
+            self._exchange.observer = None
         # DDP regroups in the next forward: these are still the buckets of this step.
         buckets = [bucket.parameters() for bucket in self.wrapped.reducer._get_zeros_like_grad_buckets()]
         self.exchanged = tally(calls.issued, list(self.model.named_parameters()), buckets)
@@ -102,12 +129,20 @@ class Backend(TorchBackend):
         sizes: str = report.get("rebuilt_bucket_sizes") or report["bucket_sizes"]
         return sizes
 
+    def exchange_elements(self) -> list[int]:
+        super().exchange_elements()  # its error: there has been no step
+        # As the next forward would: from then on the buckets stay. All ranks agree on them here.
+        self.wrapped.reducer._rebuild_buckets()
+        return [bucket.buffer().numel() for bucket in self.wrapped.reducer._get_zeros_like_grad_buckets()]
+
+    def operation(self, request: CollectiveRequest) -> Operation:
+        return self._alone.of(request)
+
     def algorithm(self) -> tuple[str, str]:
-        if self.world.size == 1:
-            return "none", "one rank: the all-reduce has nobody to exchange with"
-        if distributed.get_backend() == "gloo":
-            return "ring", "Gloo's all-reduce, as PyTorch calls it, has one algorithm for all sizes: a segmented ring"
-        return "unknown", "NCCL chooses for each size; not observed"
+        # Of what has run: a hook that was never called has sent nothing.
+        if self._exchange is None or self.world.size == 1 or not self._exchange.traffic.messages:
+            return group_algorithm("all_reduce") if self.device.type == "cpu" else nccl.heard(self.world)
+        return self._exchange.algorithm, self._exchange.evidence()
 
     def versions(self) -> dict[str, str]:
         if self.device.type != "cuda":

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import horovod
 import horovod.torch as hvd
 from horovod.torch import mpi_ops
 
-from backends._horovod import requested_knobs
+from backends._horovod import GLOO_RING, collective_algorithm, requested_knobs
+from backends._horovod_mpi import mpi_algorithm
+from backends._horovod_timeline import allow_timeline, with_timeline
 from backends._torch import TorchBackend
+from backends._torch_collective import Operation
 from backends._torch_observation import Issued, tally
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
+from bench.protocols import Timeline
+from bench.records import CollectiveRequest
 
 COMPRESSIONS = {"float32": hvd.Compression.none, "float16": hvd.Compression.fp16}
+# (input, result, name) to the handle of one operation. In place the input's values are in the result.
+CALLS: dict[str, Callable[[Any, Any, str], Any]] = {
+    "all_reduce": lambda own, result, name: hvd.allreduce_async_(result, name=name, op=hvd.Sum),
+    "all_gather": lambda own, result, name: hvd.allgather_async(own, name=name),
+    "reduce_scatter": lambda own, result, name: hvd.reducescatter_async(own, name=name, op=hvd.Sum),
+    "broadcast": lambda own, result, name: hvd.broadcast_async_(result, root_rank=0, name=name),
+}
 
 
 class Backend(TorchBackend):
@@ -31,6 +43,7 @@ class Backend(TorchBackend):
     # ---- the ranks ----------------------------------------------------------------------------------------------
 
     def join(self) -> None:
+        allow_timeline(self.world)
         hvd.init()
         place, expected = (hvd.rank(), hvd.size()), (self.world.rank, self.world.size)
         if place != expected:
@@ -69,6 +82,19 @@ class Backend(TorchBackend):
             yield
         self.exchanged = tally(issued, list(self.model.named_parameters()), [])
 
+    def operation(self, request: CollectiveRequest) -> Operation:
+        call = CALLS[request.collective]
+
+        def issue(number: int, own: Any, result: Any) -> Callable[[], Any]:
+            # A name that comes back with another length is negotiated anew: Horovod remembers each by its name.
+            handle = call(own, result, f"{request.collective}.{request.dtype}.{number}.{own.numel()}")
+            return lambda: hvd.synchronize(handle)
+
+        return Operation(issue, *collective_algorithm(request, self.algorithm()))
+
+    def trace(self) -> AbstractContextManager[Timeline]:
+        return with_timeline(super().trace(), hvd)
+
     # ---- facts --------------------------------------------------------------------------------------------------
 
     def algorithm(self) -> tuple[str, str]:
@@ -77,8 +103,8 @@ class Backend(TorchBackend):
         if self.device.type == "cuda" and hvd.nccl_built():
             return "unknown", "NCCL chooses for each size; not observed"
         if hvd.gloo_enabled():
-            return "ring", "Gloo's all-reduce, as Horovod calls it, has one algorithm for all sizes: a segmented ring"
-        return "unknown", "the MPI library chooses for each size; not observed"
+            return "ring", GLOO_RING
+        return mpi_algorithm()
 
     def versions(self) -> dict[str, str]:
         return {"horovod": horovod.__version__}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import gates, stats, tolerances
+from bench.gates.curves import Curve, across_precisions
 from bench.gates.groups import grouped, reference_of, work_key
 from bench.gates.outcome import fails, holds, unknown
 from bench.gates.report import RankReport, is_programmed
@@ -44,6 +45,16 @@ class Rehearsed:
         return self.reports[0].losses[0].heads
 
     @property
+    def skipped(self) -> int:
+        """Updates left out because a gradient was not finite."""
+        return self.reports[0].facts.skipped_steps or 0
+
+    @property
+    def curve(self) -> Curve:
+        losses = gates.step_losses(self.reports)
+        return Curve(trial_id=self.trial_id, trial=self.trial, launches=[losses], skipped=self.skipped)
+
+    @property
     def shares(self) -> NDArray[np.float64]:
         """Loss numerators of every replica, axes (step, replica, head); not a number where not finite."""
         return np.concatenate([np.array(each.shares, np.float64) for each in self.rehearsals], axis=1)
@@ -64,10 +75,13 @@ class Compared:
 
 
 def between(rehearsed: Sequence[Rehearsed]) -> dict[str, Compared]:
-    """By trial id: each trial against the one of its group with which most others agree."""
+    """By trial id: each trial against the one of its group with which most others agree; losses across precisions."""
     found: dict[str, Compared] = {}
     for group in grouped(rehearsed, work_key):
         found |= _of_group(group)
+    for outcome in across_precisions([each.curve for each in rehearsed]):
+        compared = found[outcome.trial_id or ""]
+        found[outcome.trial_id or ""] = replace(compared, gates=(*compared.gates, outcome))
     return found
 
 
@@ -150,19 +164,13 @@ def compare_two(given: Rehearsed, reference: Rehearsed) -> tuple[Worst, Worst, W
 def losses(given: Rehearsed, reference: Rehearsed) -> Worst:
     """The worst step's loss, or a replica's share of it where both have as many replicas."""
     own, expected = (gates.step_losses(each.reports) for each in (given, reference))
-    steps = range(len(own))
-    allowed = [
-        tolerances.losses(given.trial, reference.trial, len(own), _change(expected[0], expected[step]))
-        for step in steps
+    allowed = tolerances.losses(given.trial, reference.trial, expected, abs(given.skipped - reference.skipped))
+    found = [
+        _apart(f"the loss of step {step}", own[step], expected[step], allowed[step]) for step in range(len(expected))
     ]
-    found = [_apart(f"the loss of step {step}", own[step], expected[step], allowed[step]) for step in steps]
     if given.trial.replicas == reference.trial.replicas:
         found += _shares(given, reference, allowed)
     return max(found, key=lambda worst: worst.excess)
-
-
-def _change(first: float | None, now: float | None) -> float:
-    return 0.0 if first is None or now is None else stats.relative_difference(first, now)
 
 
 def _shares(given: Rehearsed, reference: Rehearsed, allowed: Sequence[float]) -> Iterator[Worst]:
@@ -171,7 +179,8 @@ def _shares(given: Rehearsed, reference: Rehearsed, allowed: Sequence[float]) ->
         rank, local = divmod(replica, given.assignment.local_replicas)
         whose = f"rank {rank}" + (f", replica {local}" if given.assignment.local_replicas > 1 else "")
         where = f"the {given.heads[head]} loss of {whose} at step {step}"
-        yield _apart(where, float(own[step, replica, head]), float(expected[step, replica, head]), allowed[step])
+        most = allowed[step] + tolerances.share(given.trial, step)
+        yield _apart(where, float(own[step, replica, head]), float(expected[step, replica, head]), most)
 
 
 def _apart(where: str, given: float | None, expected: float | None, allowed: float) -> Worst:
@@ -203,29 +212,38 @@ def updates(given: Rehearsed, reference: Rehearsed) -> Worst:
     with (
         _opened(given.folder / WEIGHTS) as own,
         _opened(reference.folder / WEIGHTS) as expected,
+        _opened(given.folder / GRADIENTS) as own_slopes,
         _opened(reference.folder / GRADIENTS) as slopes,
         _opened(initial) as start,
     ):
 
-        def moved(weights: Any, name: str) -> NDArray[np.float64]:
+        def move(weights: Any, name: str) -> NDArray[np.float64]:
             return np.asarray(weights.get_tensor(name), np.float64) - np.asarray(start.get_tensor(name), np.float64)
 
         def one(name: str) -> Worst:
-            pair = moved(own, name), moved(expected, name)
+            pair = move(own, name), move(expected, name)
             weight = tolerances.key_weight_of(name)
             if weight is None:
-                slope = _norm(slopes.get_tensor(name))
-                allowed = tolerances.gradient(trial, name, pair[0].size, slope, head_norm)
-                sizes = slope / math.sqrt(pair[0].size), _norm(start.get_tensor(name)), _norm(pair[1])
-                return _of_tensor(name, *pair, tolerances.update(trial, name, steps, allowed, sizes))
+                slope = own_slopes.get_tensor(name), slopes.get_tensor(name)
+                allowed = tolerances.gradient(trial, name, pair[0].size, _norm(slope[1]), head_norm)
+                error = tolerances.repeated_error(allowed, relative(*slope))
+                moved = _moved(pair[1], slope[1], _norm(start.get_tensor(name)))
+                return _of_tensor(name, *pair, tolerances.update(trial, name, steps, error, moved))
             if trial.optimizer.name == "sgd":
-                norm = _norm(moved(expected, weight))
+                norm = _norm(move(expected, weight))
                 return _of_zero(name, *pair, norm, tolerances.zero_gradient(trial, pair[0].size, norm) * steps)
             # Adaptive optimizers make rounding as large as any update: only its largest size is known.
             largest = tolerances.largest_move(trial.optimizer, steps) * math.sqrt(pair[0].size)
             return _of_zero(name, *pair, largest, 1.0)
 
         return _worst_of(one, own, expected)
+
+
+def _moved(update: NDArray[Any], gradient: NDArray[Any], weight_norm: float) -> tolerances.Moved:
+    """Elements that only decay, of words that were not seen, move by less than a twentieth of the largest move."""
+    size = np.abs(update)
+    elements = int(np.count_nonzero(size > 0.05 * size.max(initial=0.0)))
+    return tolerances.Moved(elements, _norm(gradient) / math.sqrt(gradient.size), weight_norm, _norm(update))
 
 
 def _opened(path: Path) -> Any:

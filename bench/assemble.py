@@ -98,6 +98,7 @@ def _trial_result(run_folder: Path, plan: Plan, trial: Trial) -> TrialResult:
         framework=catalog.entry(trial.backend).framework,
         status="failed" if errors else "ok",
         reason=errors[0] if errors else None,
+        wrapped=list(catalog.entry(trial.backend).wrapped),
         stopped=None if missing else _why_stopped(run_folder, plan, repeats),
         repeats=repeats,
     )
@@ -127,6 +128,7 @@ def _not_selectable(trial: Trial, reason: str) -> TrialResult:
         framework=row.framework if row else "unknown",
         status="not_selectable",
         reason=reason,
+        wrapped=list(row.wrapped) if row else [],
         stopped=None,
         repeats=[],
     )

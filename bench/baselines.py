@@ -19,7 +19,17 @@ Fingerprint = dict[str, Scalar]
 STORE = ".baselines"
 # A reading is held against one that agrees in all of these: fewer would compare machines, more would never match.
 # `trial.` and `packages.` stand for every key below.
-FINGERPRINT_KEYS = ("schema", "trial.", "data_digest", "hosts", "devices", "cpu", "cores", "packages.")
+FINGERPRINT_KEYS = (
+    "schema",
+    "trial.",
+    "data_digest",
+    "hosts",
+    "emulated_hosts",
+    "devices",
+    "cpu",
+    "cores",
+    "packages.",
+)
 NAMED = 4  # differing keys that a refusal spells out
 
 
@@ -79,6 +89,7 @@ def fingerprint(result: TrialResult, environment: Environment) -> Fingerprint:
         **compare.flatten({"trial": msgspec.to_builtins(result.trial)}),
         "data_digest": last.data_digest if last else None,
         "hosts": len(set(last.hosts)) if last else None,
+        "emulated_hosts": environment.emulated_hosts,
         "devices": ", ".join(devices) or None,
         **circumstances(environment),
     }

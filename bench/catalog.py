@@ -92,8 +92,8 @@ def _why_no_room(trial: Trial, num_hosts: int) -> str | None:
         return f"{trial.backend} runs at most {row.max_replicas} replica"
     if row.local_replicas and num_hosts > 1:
         return f"{trial.backend} keeps all replicas in one process and cannot span {num_hosts} hosts"
-    if trial.launcher in ("torchrun", "local") and num_hosts > 1:
-        return f"the launcher {trial.launcher} starts ranks on this host only, not on {num_hosts}"
+    if trial.launcher == "local" and num_hosts > 1:
+        return f"the launcher local starts ranks on this host only, not on {num_hosts}"
     return None
 
 
@@ -103,10 +103,15 @@ def _why_no_such_setting(trial: Trial) -> str | None:
         ("launcher", trial.launcher, row.launchers),
         ("compute precision", trial.compute, row.compute),
         ("wire precision", trial.wire, row.wire),
-        ("all-reduce", trial.allreduce, row.allreduce),
+        ("all-reduce", trial.allreduce, row.allreduce_gpu if has_gpu() else row.allreduce),
     ):
         if given not in allowed:
             return f"{trial.backend} cannot select {setting} {given}; it has {', '.join(allowed)}"
+    if trial.allreduce != "auto" and row.allreduce_by and trial.launcher not in row.allreduce_by:
+        return (
+            f"{trial.backend} cannot select all-reduce {trial.allreduce}; under the launcher {trial.launcher} it has "
+            f"auto, under {', '.join(row.allreduce_by)} all of its algorithms"
+        )
     if trial.compile and not row.compile:
         return f"{trial.backend} runs eagerly and cannot compile the step"
     if trial.compute == "tf32" and not has_gpu():

@@ -11,6 +11,7 @@ from bench.errors import TrialError
 from bench.launch.execute import Ended
 from bench.records import (
     Assignment,
+    CollectiveTimes,
     DataDigest,
     Evaluation,
     Exchange,
@@ -92,6 +93,7 @@ def _whole(folder: Path, assignment: Assignment, lines: list[list[Line]], shared
         settled=settled.in_time,
         evaluations=evaluations,
         journals=[journal.digest(folder, rank) or "" for rank in range(assignment.ranks)],
+        standalone=[line for of_rank in lines for line in of_rank if isinstance(line, CollectiveTimes)],
     )
 
 
@@ -119,8 +121,10 @@ def only(lines: list[Line], kind: type[Some]) -> Some:
 
 def _check_windows(trial: Trial, reports: Sequence[gates.RankReport], ended_early: bool) -> None:
     """Every rank measured the same windows, all of the plan unless its target was reached. Raises TrialError."""
+    kinds = (True, False) if trial.timing.local_windows else (True,)
     planned = 1 + trial.timing.warmup_windows + trial.timing.windows
-    expected = len(reports[0].windows) if ended_early else planned
+    last = len(reports[0].windows) // len(kinds) if ended_early else planned
+    expected = [(index, exchange) for index in range(last) for exchange in kinds]
     for report in reports:
-        if [window.index for window in report.windows] != list(range(expected)):
-            raise TrialError(f"rank {report.rank} has {len(report.windows)} windows of {expected}")
+        if [(window.index, window.exchange) for window in report.windows] != expected:
+            raise TrialError(f"rank {report.rank} has {len(report.windows)} windows of {len(expected)}")

@@ -53,11 +53,12 @@ def _is_consequence(error: journal.RankError) -> bool:
 
 
 def _last_line(path: Path) -> str:
-    """A rank's own sentence if one is in the launcher's output, else the last line of it."""
+    """A rank's own sentence if one is in the launcher's output, else what ssh says of a host, else the last line."""
     try:
         text = path.read_bytes()[-10_000:].decode("utf-8", "replace")
     except OSError:
         return "it printed nothing"
     said = [line.strip() for line in text.splitlines() if line.strip()]
     own = [line.partition("paceline: ")[2] for line in said if "paceline: " in line]
-    return (own or said or ["it printed nothing"])[-1][:500]
+    of_hosts = [line for line in said if line.startswith("ssh: ")]
+    return (own or of_hosts or said or ["it printed nothing"])[-1][:500]

@@ -34,8 +34,9 @@ def study_s(plan: Plan, runs: Path) -> tuple[float, bool]:
 
 
 def steps(trial: Trial) -> int:
-    """All steps of one launch: the first alone, then warm-up and measured windows."""
-    return 1 + (trial.timing.warmup_windows + trial.timing.windows) * trial.timing.steps_per_window
+    """All steps of one launch: the first alone, then warm-up and measured windows, local ones beside them."""
+    once = 1 + (trial.timing.warmup_windows + trial.timing.windows) * trial.timing.steps_per_window
+    return once * 2 if trial.timing.local_windows else once
 
 
 def _step_s(trial: Trial) -> float:

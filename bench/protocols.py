@@ -7,9 +7,10 @@ table in `backends/__init__.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class World:
     address             of this host, reachable from the other ranks (127.0.0.1 when all share one host)
     network_interface   to bind to, None: any
     rendezvous_port     0: any free one
+    traced              `Backend.trace` will be called: prepare what must be prepared before the ranks join
     """
 
     rank: int
@@ -48,6 +50,7 @@ class World:
     network_interface: str | None
     rendezvous_port: int
     rendezvous: Rendezvous
+    traced: bool = False
 
     @property
     def replicas(self) -> int:
@@ -112,6 +115,35 @@ class Predictions:
     classes: Mapping[str, NDArray[np.int32]]
 
 
+class Span(NamedTuple):
+    """Something that this rank did, on its host's monotonic clock (bench.clock).
+
+    kind     "communication" while gradients are exchanged; "compute" for the framework's operations on the device, on a
+             CPU those of its host threads; "other" for anything else
+    thread   where it ran, for people; spans of one thread lie in each other or apart
+    """
+
+    kind: str
+    name: str
+    thread: str
+    start_ns: int
+    duration_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Timeline:
+    """What tools saw of the steps within `Backend.trace`.
+
+    source          which tools, and what is communication for them: one sentence
+    sees_exchange   False: on this rank nothing tells when gradients are exchanged
+    spans           there when the context has been left
+    """
+
+    source: str
+    sees_exchange: bool = True
+    spans: list[Span] = field(default_factory=list)
+
+
 class PreparedCollective(Protocol):
     """One request, with its tensors on the device and whatever the framework traces or allocates already done.
 
@@ -119,9 +151,14 @@ class PreparedCollective(Protocol):
     algorithm, evidence   what runs, and how that is known
     """
 
-    elements: Sequence[int]
-    algorithm: str
-    evidence: str
+    @property
+    def elements(self) -> Sequence[int]: ...
+
+    @property
+    def algorithm(self) -> str: ...
+
+    @property
+    def evidence(self) -> str: ...
 
     def run(self) -> None:
         """Enqueues the request once, on the same inputs every time. No host sync beyond the operation's own."""
@@ -189,6 +226,10 @@ class Backend(Protocol):
     def collective(self, request: CollectiveRequest) -> PreparedCollective:
         """Legal after `start`; where `request.elements` is empty, after `build` and one full step. All ranks prepare
         and run the same requests in the same order. Raises TrialError where this backend cannot select it."""
+        ...
+
+    def trace(self) -> AbstractContextManager[Timeline]:
+        """Of the steps within, which end with a fence. Legal after one full step; every rank enters and leaves."""
         ...
 
     def facts(self) -> Facts:

@@ -6,7 +6,7 @@ measured zero. A change that an older reader would misread raises SCHEMA and is 
 1  first version
 2  compute and wire precision, optimizers and evaluations; exchanges and settings per tensor; verification; network
    bytes are those of the rank's own TCP connections
-3  local windows, collectives timed alone
+3  local windows, collectives timed alone; clip norm and Adafactor's constants per tensor
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ from bench.exchanged import CollectiveRequest as CollectiveRequest
 from bench.exchanged import CollectiveTimes as CollectiveTimes
 from bench.exchanged import Exchange as Exchange
 from bench.exchanged import ExchangedTensor as ExchangedTensor
+from bench.swept import CollectiveLaunch as CollectiveLaunch
+from bench.swept import CollectiveLine as CollectiveLine
+from bench.swept import CollectiveRow as CollectiveRow
+from bench.swept import Crossover as Crossover
+from bench.swept import Environment as Environment
+from bench.swept import Sweep as Sweep
+from bench.traced import RankTrace as RankTrace
+from bench.traced import Traced as Traced
 from bench.trial import METRICS as METRICS
 from bench.trial import Algorithm as Algorithm
 from bench.trial import Compute as Compute
@@ -57,6 +65,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     lease        file whose modification time the parent keeps fresh; None: no parent to outlive
     verify_steps  0: measure. Otherwise run the gates alone, over so many steps (bench.verification)
     collectives   time these alone, and train nothing
+    traced_windows  0: measure. Otherwise trace so many, untraced ones in between (bench.tracing)
     """
 
     trial: Trial
@@ -69,6 +78,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     validation: str | None = None
     verify_steps: int = 0
     collectives: list[CollectiveRequest] = msgspec.field(default_factory=list)
+    traced_windows: int = 0
     lease: str | None = None
     network_interface: str | None = None
     rendezvous_port: int = 0
@@ -88,6 +98,7 @@ class Phase(Record, frozen=True, kw_only=True, tag="phase"):
 class Window(Record, frozen=True, kw_only=True, tag="window"):
     """One window on one rank. `samples` and tokens are this rank's own; the other fields cover the window only.
 
+    `exchange` False: a local window, the steps of the full one of the same index once more without the all-reduce.
     `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time. Network bytes are
     the payload of this rank's own TCP connections, loopback included; shared memory and RDMA are not in them. None
     where the system does not tell.
@@ -179,6 +190,10 @@ class TensorSettings(Record, frozen=True, kw_only=True):
     """What acts on one tensor, read from the live optimizer and model. None: this optimizer or tensor has none.
 
     learning_rate   as the last step used it
+    clip_norm       limit of the norm of all gradients; 0: not clipped
+    beta_2_decay, variance_epsilon, scale_epsilon, clip_threshold   of Adafactor: in step t a share of t^beta_2_decay
+                    of the second moment is new; the least root of a second moment, the least norm of a weight, both as
+                    root mean squares; the largest root mean square of an update
     layer_norm_epsilon, activation ("tanh" or "erf", for the GELU): of the layer that the tensor belongs to, given for
     the weight of a LayerNorm and of the dense layer before a GELU
     """
@@ -190,6 +205,11 @@ class TensorSettings(Record, frozen=True, kw_only=True):
     beta_2: float | None = None
     epsilon: float | None = None
     momentum: float | None = None
+    clip_norm: float | None = None
+    beta_2_decay: float | None = None
+    variance_epsilon: float | None = None
+    scale_epsilon: float | None = None
+    clip_threshold: float | None = None
     layer_norm_epsilon: float | None = None
     activation: str | None = None
 
@@ -263,6 +283,7 @@ class Repeat(Record, frozen=True, kw_only=True):
     `losses` per step over the whole global batch, None where not finite. `evaluations` in order of step. `journals`:
     SHA-256 of each rank's file, in order of rank; empty when the launch failed. `warmup_windows`: so many windows
     at the start do not count, the first step's included; `settled` False: they had not become stable by then.
+    `standalone`: per rank, the step's own exchange timed alone; empty where the trial has no local windows.
     """
 
     trial_id: str
@@ -282,12 +303,14 @@ class Repeat(Record, frozen=True, kw_only=True):
     settled: bool | None
     evaluations: list[Evaluation]
     journals: list[str]
+    standalone: list[CollectiveTimes] = msgspec.field(default_factory=list)
     schema: int = SCHEMA
 
 
 class TrialResult(Record, frozen=True, kw_only=True):
     """`status` ok: every repeat is whole and passed its gates. not_selectable: never started, `reason` says why.
-    `stopped` says why it got no further launch, None while it still gets some (or never got one)."""
+    `stopped` says why it got no further launch, None while it still gets some (or never got one). `wrapped`: the modes
+    in which this backend's wrapper is at work; a local step may leave it out, and one rank alone may go without."""
 
     trial: Trial
     trial_id: str
@@ -297,6 +320,7 @@ class TrialResult(Record, frozen=True, kw_only=True):
     reason: str | None
     stopped: str | None
     repeats: list[Repeat]
+    wrapped: list[Literal["solo", "local", "full"]] = msgspec.field(default_factory=list)
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -333,23 +357,6 @@ class Plan(Record, frozen=True, kw_only=True):
     ssh_port: int | None
     ssh_identity_file: str | None
     schema: int = SCHEMA
-
-
-class Environment(Record, frozen=True, kw_only=True):
-    """Where it ran. Captured by allow-list; None is unknown."""
-
-    hostname: str
-    platform: str
-    python: str
-    cpu: str | None
-    cores: int
-    memory_bytes: int | None
-    load_average: float | None
-    governor: str | None
-    paceline: str
-    revision: str | None
-    packages: dict[str, str]
-    variables: dict[str, str]
 
 
 class Result(Record, frozen=True, kw_only=True):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from bench import assemble, collect, environment, lease, proofs, replication, storage
+from bench import assemble, collect, environment, hosts, lease, proofs, replication, storage
 from bench.errors import TrialError, UserError
 from bench.launch import commands as launch
 from bench.launch.commands import Cluster
@@ -51,7 +52,7 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
     """Decides what will be launched and in which order: in every round each trial once, in seeded random order."""
     trials = study.trials
     if quick:
-        quickened = [msgspec.structs.replace(trial, timing=QUICK_TIMING) for trial in trials]
+        quickened = [msgspec.structs.replace(trial, timing=_quick(trial.timing)) for trial in trials]
         trials = list({trial.id: trial for trial in quickened}.values())
     header = study.header
     repeats = 1 if quick else header.repeats
@@ -61,7 +62,7 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
         study_yaml=study.yaml,
         quick=quick,
         created_utc=now.isoformat(timespec="seconds"),
-        environment=environment.capture(os.environ),
+        environment=msgspec.structs.replace(environment.capture(os.environ), emulated_hosts=cluster.emulated),
         trials=trials,
         rejected=[(rejected.trial, rejected.reason) for rejected in study.rejected],
         order=replication.rounds([trial.id for trial in trials], repeats, header.seed, sentinel),
@@ -81,6 +82,10 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
         ssh_port=cluster.ssh_port,
         ssh_identity_file=cluster.ssh_identity_file,
     )
+
+
+def _quick(timing: Timing) -> Timing:
+    return msgspec.structs.replace(QUICK_TIMING, local_windows=timing.local_windows)
 
 
 def refuse_empty(study: Study) -> None:
@@ -104,21 +109,22 @@ def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Obs
     return folder
 
 
-def proceed(folder: Path, observer: Observer, extra_rounds: int = 0) -> Result:
+def proceed(folder: Path, observer: Observer, extra_rounds: int = 0, cluster: Cluster | None = None) -> Result:
     """Makes every launch of the plan that is not whole yet, where the plan says, then assembles the result.
 
-    `extra_rounds` of all trials are added to the plan first. Raises UserError when the folder holds no run, or another
-    paceline is at work in it.
+    `extra_rounds` of all trials are added to the plan first. `cluster`: what was planned for, where its emulated hosts
+    are there already; without it they are made and removed again. Raises UserError when the folder holds no run, or
+    another paceline is at work in it.
     """
     assemble.read_plan(folder)
-    with _alone(folder):
+    with alone(folder):
         planned = assemble.read_plan(folder)  # only now nobody else may extend it
         if extra_rounds:
             planned = _extend(folder, planned, replication.further(planned, extra_rounds))
-        _make_launches(folder, planned, observer)
+        _make_launches(folder, planned, observer, cluster)
         while more := replication.next_round(planned, *assemble.so_far(folder, planned)):
             planned = _extend(folder, planned, more)
-            _make_launches(folder, planned, observer)
+            _make_launches(folder, planned, observer, cluster)
         return assemble.assemble(folder)
 
 
@@ -130,7 +136,7 @@ def _extend(folder: Path, planned: Plan, more: replication.Order) -> Plan:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Holds the folder's lock; the system lets go of it however this process ends."""
     with (folder / ".lock").open("w") as lock:
         try:
@@ -140,25 +146,41 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _make_launches(folder: Path, planned: Plan, observer: Observer) -> None:
-    cluster = Cluster(
+def _make_launches(folder: Path, planned: Plan, observer: Observer, cluster: Cluster | None) -> None:
+    trials = {trial.id: trial for trial in planned.trials}
+    lacking = [each for each in enumerate(planned.order, start=1) if not _is_whole(folder, *each[1])]
+    if not lacking:
+        return
+    with nullcontext(cluster) if cluster else planned_cluster(planned) as where:
+        for number, (trial_id, repeat) in lacking:
+            trial = trials[trial_id]
+            target = fresh_folder(folder / trial_id / str(repeat))
+            observer.launching(number, len(planned.order), trial, repeat, target)
+            made = _launch(trial, repeat, target, planned, where, observer)
+            storage.write_atomically(target / "repeat.json", seal(made))
+            observer.launched(trial, made)
+
+
+def _is_whole(folder: Path, trial_id: str, repeat: int) -> bool:
+    found = assemble.read_repeat(folder, trial_id, repeat)
+    return found is not None and (found.error is None or _failed_gate(found))
+
+
+@contextmanager
+def planned_cluster(planned: Plan) -> Iterator[Cluster]:
+    """What was planned for. Raises UserError where its emulated hosts cannot be made."""
+    emulated = planned.environment.emulated_hosts
+    if emulated is not None:
+        with hosts.emulated(emulated) as made:
+            yield dataclasses.replace(made.cluster, mpi=planned.mpi)
+        return
+    yield Cluster(
         hosts=tuple(planned.hosts),
         network_interface=planned.network_interface,
         mpi=planned.mpi,
         ssh_port=planned.ssh_port,
         ssh_identity_file=planned.ssh_identity_file,
     )
-    trials = {trial.id: trial for trial in planned.trials}
-    for number, (trial_id, repeat) in enumerate(planned.order, start=1):
-        found = assemble.read_repeat(folder, trial_id, repeat)
-        if found is not None and (found.error is None or _failed_gate(found)):
-            continue
-        trial = trials[trial_id]
-        target = _fresh_folder(folder / trial_id / str(repeat))
-        observer.launching(number, len(planned.order), trial, repeat, target)
-        made = _launch(trial, repeat, target, planned, cluster, observer)
-        storage.write_atomically(target / "repeat.json", seal(made))
-        observer.launched(trial, made)
 
 
 def _failed_gate(repeat: Repeat) -> bool:
@@ -201,7 +223,7 @@ def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Clu
     to_start = launch.commands(trial, folder, sys.executable, cluster, os.environ)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        watch = Watch(folder, ranks, trial, planned.patience)
+        watch = Watch(folder, ranks, trial, planned.patience, cluster.on_this_machine)
         ended = execute(to_start, watch, planned.timeout_s, lease_file, observer.tick)
     except TrialError as error:
         return collect.failed(assignment, to_start[0].argv, started, str(error))
@@ -222,7 +244,7 @@ def new_folder(runs: Path, name: str) -> Path:
     raise UserError(f"{runs}: too many runs called {name}")
 
 
-def _fresh_folder(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> Path:
     """An empty folder for a launch; what a cut-off or failed attempt left is kept aside, never read as a result."""
     if folder.exists():
         attempt = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.attempt-{n}").exists())

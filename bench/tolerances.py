@@ -7,7 +7,11 @@ BERT-tiny and BERT-mini against float64, at 3 to 10 times what is seen.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
+from bench import stats
 from bench.records import Optimizer, Trial
 from bench.workload.models import model_config
 
@@ -18,30 +22,89 @@ FLOAT16_FLOOR = 2.0**-25
 
 DEPTH_FACTOR = 32.0
 OTHER_WORLD_FACTOR = 4.0
-LOW_LOSS_FACTOR = 1.0
+LOW_DEPTH_FACTOR = 4.0
+LOW_ATTENTION_FACTOR = 6.0
+LOW_LOSS_FACTOR = 0.15
+MOVES_FACTOR = 300.0
+SHARE_FACTOR = 1.0
+SHARE_MOVES_FACTOR = 3000.0
 STORED_UPDATES = 5e-5
-LOW_UPDATES_FACTOR = 4.0
-WIRE_FACTOR = 4.0
-CANCELLATION_FACTOR = 2.0
-ZERO_FACTOR = 4.0
+LOW_UPDATES_FACTOR = 1.0
+SGD_UPDATES_FACTOR = 4.0
+WIRE_FACTOR = 2.0
+CANCELLATION_FACTOR = 1.0
+ZERO_FACTOR = 3.0
+LOW_ZERO_FACTOR = 1.0
+SUMMED_FACTOR = 2.0
 MOST_FLOAT32_LOSS = 1e-5
 
 # Of the sentence-level head, whose gradients are sums over the few samples of a batch; each with its bias.
 SENTENCE_HEADS = {"pretraining": "cls.seq_relationship", "classification": "classifier"}
 
 
-def losses(trial: Trial, reference: Trial, steps: int, change: float = 0.0) -> float:
-    """Of a step's loss, or of a replica's part of it: averages over many tokens, whose roundings cancel.
+def losses(trial: Trial, reference: Trial, expected: Sequence[float | None], behind: int = 0) -> list[float]:
+    """Per step: of the loss, an average over many tokens, whose roundings cancel.
 
-    `change`: of the loss since the first step, relative: it is as uncertain as the updates that brought it about.
+    expected   the reference's. What it has changed since the first step is as uncertain as the updates behind it
+    behind     so many updates more were left out by one of the two, as it says itself
     """
-    drift = math.sqrt(max(1.0, steps / 10))
-    allowed = min(_depth(trial) * ROUNDOFF["float32"] * drift, MOST_FLOAT32_LOSS)
+    growth = math.sqrt(max(1.0, len(expected) / 10))
+    base = min(_depth(trial) * ROUNDOFF["float32"], MOST_FLOAT32_LOSS / growth)
     if trial.replicas != reference.replicas:
-        allowed *= OTHER_WORLD_FACTOR
-    low = max(_compute(trial), _wire(trial))
-    low = low if low > ROUNDOFF["float32"] else 0.0
-    return allowed + LOW_LOSS_FACTOR * low * drift + (STORED_UPDATES + LOW_UPDATES_FACTOR * low) * abs(change)
+        base *= OTHER_WORLD_FACTOR
+    computed, low = (max(map(_low, map(of, (trial, reference)))) for of in (_compute, roundoff))
+    base += LOW_LOSS_FACTOR * computed
+    by_updates = STORED_UPDATES + _updates_factor(trial.optimizer) * low
+    changes = _changes(expected)
+    return [
+        base * math.sqrt(max(1.0, (step + 1) / 10))
+        + by_updates * change
+        + MOVES_FACTOR * low * _walked(trial.optimizer, step)
+        + _missed(behind, step) * changes[-1]
+        for step, change in enumerate(changes)
+    ]
+
+
+def share(trial: Trial, step: int) -> float:
+    """Of a replica's part of one head's loss, beyond what is allowed the loss: it may be of a few samples only."""
+    return (SHARE_FACTOR + SHARE_MOVES_FACTOR * _walked(trial.optimizer, step)) * _low(roundoff(trial))
+
+
+def _walked(optimizer: Optimizer, step: int) -> float:
+    """How far rounding alone has moved an element before `step`: an adaptive optimizer makes steps of the full rate of
+    it where the gradient is nothing else, as on the sentence level."""
+    if optimizer.name == "sgd":
+        return 0.0
+    return math.sqrt(sum(optimizer.learning_rate_at(before) ** 2 for before in range(step)))
+
+
+def _changes(losses: Sequence[float | None]) -> list[float]:
+    """Per step the largest relative change of the loss until then."""
+    first = losses[0] if losses else None
+    apart = [0.0 if loss is None or first is None else stats.relative_difference(first, loss) for loss in losses]
+    return list(accumulate(apart, max))
+
+
+def _low(roundoff: float) -> float:
+    return roundoff if roundoff > ROUNDOFF["float32"] else 0.0
+
+
+def _updates_factor(optimizer: Optimizer) -> float:
+    return SGD_UPDATES_FACTOR if optimizer.name == "sgd" else LOW_UPDATES_FACTOR
+
+
+def _missed(behind: int, step: int) -> float:
+    """The share of all that is learnt that a run learns later when it is `behind` updates behind another.
+
+    k / t of it in the mean, where learning slows down; under a linear warm-up, where progress goes with t^2, 2 k / t;
+    and twice as much of a batch that the missed one was good for.
+    """
+    return min(1.0, 4 * behind / step) if step else 0.0
+
+
+def roundoff(trial: Trial) -> float:
+    """Of what is computed and exchanged, the larger."""
+    return max(_compute(trial), _wire(trial))
 
 
 def gradient(trial: Trial, name: str, size: int, norm: float, head_norm: float | None) -> float:
@@ -49,38 +112,66 @@ def gradient(trial: Trial, name: str, size: int, norm: float, head_norm: float |
 
     `head_norm`: of the gradient of the sentence-level head's bias, None where the task has no such head.
     """
-    allowed = _depth(trial) * _compute(trial) + _exchange(trial, size, norm)
+    allowed = _products(trial, name) + _exchange(trial, size, norm)
     return allowed + _cancellation(trial, name, head_norm)
 
 
 def zero_gradient(trial: Trial, size: int, weight_norm: float) -> float:
     """Of a gradient that is zero by mathematics, relative to that of the weight beside it, whose norm is given."""
-    return ZERO_FACTOR * _compute(trial) + _exchange(trial, size, weight_norm)
+    factor = LOW_ZERO_FACTOR if _low(_compute(trial)) else ZERO_FACTOR
+    return factor * _compute(trial) + _exchange(trial, size, weight_norm)
 
 
-def update(trial: Trial, name: str, steps: int, of_gradient: float, sizes: tuple[float, float, float]) -> float:
-    """Of a tensor's update over all steps. `of_gradient`: what `gradient` allows it.
+def repeated_error(allowed: float, seen: float) -> float:
+    """Of the gradients of later steps, when the first one was allowed and seen to be so far off.
 
-    sizes: root mean square of the first gradient, norm of the weight, norm of the update. Stored in float32, a weight
-    is rounded twice a step, once for its decay and once for its update.
+    What was seen says more than what is allowed, but of one step only, and other batches cancel more: five times as
+    much is taken, and half of what is allowed at least.
     """
-    rms, weight_norm, norm = sizes
-    stored = 2 * steps * ROUNDOFF["float32"] * weight_norm / norm if norm else 0.0
+    return max(5 * seen, allowed / 2)
+
+
+class Moved(NamedTuple):
+    """One tensor in training. `elements` that moved; `slope`: root mean square of its first gradient; norms."""
+
+    elements: int
+    slope: float
+    weight_norm: float
+    update_norm: float
+
+
+def update(trial: Trial, name: str, steps: int, error: float, moved: Moved) -> float:
+    """Of a tensor's update over all steps, when its gradients are off by `error` (repeated_error).
+
+    Stored in float32, a weight is rounded twice a step, once for its decay and once for its update, by u / sqrt(3) in
+    the mean square: a random walk in each of two stacks.
+    """
+    walk = 2 * math.sqrt(steps) * ROUNDOFF["float32"]
+    stored = walk * moved.weight_norm / moved.update_norm if moved.update_norm else 0.0
     if trial.optimizer.name == "sgd":
-        return of_gradient * 2 * steps + stored
-    return of_gradient + _near_zero(trial.optimizer, name, rms, of_gradient) / steps + stored
+        return error * math.sqrt(steps) + stored
+    return error + _near_zero(trial.optimizer, name, moved, error) / _steps_walked(trial.optimizer, steps) + stored
 
 
-def _near_zero(optimizer: Optimizer, name: str, rms: float, error: float) -> float:
+def _near_zero(optimizer: Optimizer, name: str, moved: Moved, error: float) -> float:
     """What g / (|g| + epsilon) makes of elements near 0, in the first step. `error` and the result: relative norms.
 
-    With a density of 0.4 / rms at 0, the elements within epsilon have a slope up to 1 / epsilon, which gives
-    0.5 error sqrt(rms / epsilon); and no element moves by more than 2, which gives sqrt(3.2 error).
+    With a density of 0.4 / slope at 0, the elements within epsilon have a slope up to 1 / epsilon, which gives
+    0.5 error sqrt(slope / epsilon). No element moves by more than 2: of n, 0.8 error n are expected to be so near that
+    their sign may change, 3 standard deviations and 3 more in a small tensor.
     """
-    most = math.sqrt(3.2 * error)
+    expected = 0.8 * error * moved.elements
+    most = 2 * math.sqrt((expected + 3 * math.sqrt(expected) + 3) / max(1, moved.elements))
     if optimizer.name == "adafactor":  # its epsilon is 1e-15; matrices are divided by the size of rows and columns
         return most if name.endswith(("bias", "LayerNorm.weight")) else 0.0
-    return min(most, 0.5 * error * math.sqrt(rms / optimizer.epsilon))
+    return min(most, 0.5 * error * math.sqrt(moved.slope / optimizer.epsilon))
+
+
+def _steps_walked(optimizer: Optimizer, steps: int) -> float:
+    """How far an element gets in so many steps of random sign, in lengths of the first one that moves it."""
+    rates = [optimizer.learning_rate_at(step) for step in range(steps)]
+    first = next((rate for rate in rates if rate), 1.0)
+    return max(1.0, math.sqrt(sum(rate**2 for rate in rates)) / first)
 
 
 def planted(trial: Trial) -> float:
@@ -125,9 +216,33 @@ def head_bias(trial: Trial) -> str | None:
     return None if head is None else f"{head}.bias"
 
 
-def _depth(trial: Trial) -> float:
+def _depth(trial: Trial, factor: float = DEPTH_FACTOR) -> float:
     """Roundings of the layers add up like a random walk."""
-    return DEPTH_FACTOR * math.sqrt(model_config(trial.workload).num_hidden_layers)
+    return factor * math.sqrt(model_config(trial.workload).num_hidden_layers)
+
+
+def _products(trial: Trial, name: str) -> float:
+    """Of the gradients of one replica. In 16 bits only what a product returns is rounded, not each of its terms."""
+    roundoff = _compute(trial)
+    if trial.compute == "float32":
+        return _depth(trial) * roundoff
+    attention = ".attention.self.query." in name or ".attention.self.key." in name
+    allowed = _depth(trial, LOW_ATTENTION_FACTOR if attention else LOW_DEPTH_FACTOR) * roundoff
+    return allowed + _summed(trial, name)
+
+
+def _summed(trial: Trial, name: str) -> float:
+    """Of sums over n tokens that a framework makes in bfloat16 itself (TensorFlow, of the biases of dense layers).
+
+    Terms of random sign add up to sqrt(k) of one after k of them, and each partial sum is rounded: relative to the
+    whole, the root of the sum of k / n, times u.
+    """
+    summed = name.endswith(("dense.bias", "classifier.bias")) or name.startswith("cls.predictions.transform.LayerNorm")
+    if trial.compute != "bfloat16" or not summed:
+        return 0.0
+    work = trial.workload
+    tokens = work.batch_per_replica * work.sequence_length / work.accumulation
+    return SUMMED_FACTOR * _compute(trial) * math.sqrt(tokens)
 
 
 def _compute(trial: Trial) -> float:

@@ -14,13 +14,15 @@ import numpy as np
 
 from bench import evidence
 from bench.journal import Journal
-from bench.protocols import Array, Backend, NamedTensor, World
+from bench.protocols import Backend, Batch, Losses, NamedTensor, World
 from bench.records import DataDigest, Phase, PlantedTensor, Rehearsal
 from bench.workload.batches import Batches
 
 GRADIENTS = "gradients.safetensors"
 WEIGHTS = "weights.safetensors"
 REPEATED_STEPS = 6
+# Of a loss scale: more than from the largest float16 down to the smallest.
+MOST_HALVINGS = 40
 
 
 def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journal: Journal) -> None:
@@ -28,14 +30,20 @@ def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journ
     keeps = world.rank == 0
     planted = plant(backend, world)
     fed = [batches.batch(step) for step in range(steps)]
-    for batch in fed:
-        backend.step(batch, True)
-        if batch.step == 0:
-            backend.fence()
-            _save(backend.tensors("gradient"), journal.folder / GRADIENTS, keeps)
-            journal.write(Phase(name="windows", at_ns=time.perf_counter_ns()))
+    backend.step(fed[0], True)
     backend.fence()
-    losses = backend.losses()
+    parts = [backend.losses()]
+    _save(_first_gradients(backend, fed[0]), journal.folder / GRADIENTS, keeps)
+    journal.write(Phase(name="windows", at_ns=time.perf_counter_ns()))
+    for batch in fed[1:]:
+        backend.step(batch, True)
+    backend.fence()
+    parts.append(backend.losses())
+    losses = Losses(
+        heads=parts[0].heads,
+        numerators=np.concatenate([part.numerators for part in parts]),
+        weights=np.concatenate([part.weights for part in parts]),
+    )
     journal.write(Phase(name="finish", at_ns=time.perf_counter_ns()))
     _save(backend.tensors("weight"), journal.folder / WEIGHTS, keeps)
     digests = [batches.digest(batch) for batch in fed]
@@ -48,6 +56,38 @@ def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journ
     lost = [each.name for each in evidence.digests(backend) if kept[each.name, each.replica] != each.sha256]
     shares = [[[evidence.finite(value) for value in heads] for heads in step] for step in losses.numerators]
     journal.write(Rehearsal(planted=planted, shares=shares, digests=digests, repeated=repeated, not_restored=lost))
+
+
+def _first_gradients(backend: Backend, batch: Batch) -> list[NamedTensor]:
+    """After a step on `batch`, of local replica 0.
+
+    In float16 that step is left out where the loss scale was too large for it. Then it is repeated until the scale is
+    not, and all that undone; every rank has the same gradients, and so repeats as often.
+    """
+    found = _of_first_replica(backend.tensors("gradient"))
+    if backend.facts().loss_scale is None or _finite(found):
+        return found
+    backend.snapshot()
+    for _ in range(MOST_HALVINGS):
+        backend.step(batch, True)
+        backend.fence()
+        found = _of_first_replica(backend.tensors("gradient"))
+        if _finite(found):
+            break
+    backend.losses()
+    backend.restore()
+    return found
+
+
+def _finite(tensors: Iterable[NamedTensor]) -> bool:
+    return all(bool(np.isfinite(tensor.value).all()) for tensor in tensors)
+
+
+def _of_first_replica(tensors: Iterable[NamedTensor]) -> list[NamedTensor]:
+    first: dict[str, NamedTensor] = {}
+    for tensor in tensors:
+        first.setdefault(tensor.name, tensor)
+    return list(first.values())
 
 
 def plant(backend: Backend, world: World) -> list[PlantedTensor]:
@@ -80,7 +120,4 @@ def _save(tensors: Iterable[NamedTensor], path: Path, keeps: bool) -> None:
         return
     from safetensors.numpy import save_file
 
-    first: dict[str, Array] = {}
-    for tensor in tensors:
-        first.setdefault(tensor.name, np.ascontiguousarray(tensor.value))
-    save_file(first, path)
+    save_file({each.name: np.ascontiguousarray(each.value) for each in _of_first_replica(tensors)}, path)

@@ -11,14 +11,13 @@ import os
 import socket
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from bench import catalog, evidence, lease, stacks, verification
+from bench import catalog, evidence, lease, stacks, timed_collectives, tracing, verification
+from bench.clock import SYSTEM_CLOCK, Clock
 from bench.collectors import resources
 from bench.errors import TrialError
 from bench.evaluation import Evaluator
@@ -31,14 +30,12 @@ from bench.records import (
     Phase,
     RankInfo,
     SetupTimes,
-    StepLosses,
     Timing,
     Window,
 )
 from bench.termination import end_on_sigterm
 from bench.workload.batches import Batches
 
-Clock = Callable[[], int]
 STOP_DEADLINE_S = 10.0
 
 
@@ -55,7 +52,7 @@ def main(folder: Path) -> int:
         journal.write(rank_info(world))
         backend: Backend | None = None
         try:
-            begun_ns = time.perf_counter_ns()
+            begun_ns = SYSTEM_CLOCK()
             journal.write(Phase(name="start", at_ns=begun_ns))
             backend = load_backend(assignment.trial.backend)
             run_rank(backend, assignment, world, journal, begun_ns)
@@ -83,9 +80,9 @@ def rank_info(world: World) -> RankInfo:
     return RankInfo(rank=world.rank, host=socket.gethostname(), pid=os.getpid(), launcher=world.launcher)
 
 
-def load_backend(name: str) -> Backend:
-    """The one place that imports a backend, and with it its framework."""
-    backend: Backend = importlib.import_module(catalog.entry(name).module).Backend()
+def load_backend(name: str, *arguments: Clock) -> Backend:
+    """The one place that imports a backend, and with it its framework. `null` takes a clock of its own."""
+    backend: Backend = importlib.import_module(catalog.entry(name).module).Backend(*arguments)
     return backend
 
 
@@ -95,7 +92,7 @@ def run_rank(
     world: World,
     journal: Journal,
     begun_ns: int,
-    clock: Clock = time.perf_counter_ns,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins.
 
@@ -111,17 +108,26 @@ def run_rank(
         world.rank * world.local_replicas,
         world.local_replicas,
         world.replicas,
+        clock,
     )
     backend.build(assignment.trial, Path(assignment.checkpoint))
     built = clock()
     journal.write(Phase(name="warmup", at_ns=built))
-    if assignment.verify_steps:
+    measurement = Measurement(backend, batches, journal, clock)
+    if assignment.collectives:
+        timed_collectives.time_all(backend, batches.batch(0), assignment.collectives, world, journal, clock)
+    elif assignment.verify_steps:
         verification.rehearse(backend, batches, world, assignment.verify_steps, journal)
+    elif assignment.traced_windows:
+        tracing.trace_windows(backend, measurement, assignment, rank_info(world), journal, clock)
     else:
-        measurement = Measurement(backend, batches, journal, clock)
         first_ns = measurement.window(steps=1, warmup=True).duration_ns
+        if assignment.trial.timing.local_windows:
+            measurement.local_window(steps=1, warmup=True)
         journal.write(SetupTimes(start_ns=started - begun_ns, build_ns=built - started, first_step_ns=first_ns))
         _windows(measurement, Evaluator(backend, world, assignment, journal), assignment.trial.timing, journal, clock)
+        if assignment.trial.timing.local_windows:
+            timed_collectives.time_standalone(backend, assignment.trial, world, journal, clock)
         journal.write(Phase(name="finish", at_ns=clock()))
         journal.write(measurement.digest())
         evidence.leave(backend, journal)
@@ -134,9 +140,12 @@ def _windows(measurement: Measurement, evaluator: Evaluator, timing: Timing, jou
     """Warm-up and measured windows, with an evaluation after a window where the study asks for it, until the last
     one or the study's target."""
     for index in range(timing.warmup_windows + timing.windows):
+        warmup = index < timing.warmup_windows
         if index == timing.warmup_windows:
             journal.write(Phase(name="windows", at_ns=clock()))
-        measurement.window(timing.steps_per_window, warmup=index < timing.warmup_windows)
+        measurement.window(timing.steps_per_window, warmup)
+        if timing.local_windows:
+            measurement.local_window(timing.steps_per_window, warmup)
         if evaluator.after_window(index, measurement.steps, measurement.train_ns):
             return
 
@@ -152,15 +161,53 @@ class Measurement:
         self._index = self._samples = self._digest = 0
         self.steps = self.train_ns = 0
 
-    def window(self, steps: int, warmup: bool, exchange: bool = True) -> Window:
-        """Measures `steps` steps; writes the window and its losses. All but the steps lies outside the clock."""
-        batches, before, start_ns, duration_ns, input_wait_ns = self._run(steps, exchange)
+    def window(self, steps: int, warmup: bool) -> Window:
+        """Measures the next `steps` steps; writes the window and its losses, which lie outside the clock."""
+        window, batches = self._run(self._index, range(self.steps, self.steps + steps), warmup, exchange=True)
+        self._journal.write(window)
+        self._journal.write(evidence.step_losses(self._index, self._backend.losses(), batches))
+        self._samples += window.samples
+        self._digest = (self._digest + sum(self._batches.digest(batch) for batch in batches)) % 2**64
+        self._index += 1
+        self.steps += steps
+        self.train_ns += window.duration_ns
+        return window
+
+    def local_window(self, steps: int, warmup: bool) -> None:
+        """The last window's steps once more without the exchange, under that window's index. Leaves no trace in the
+        model, its optimizer or what was learnt of losses and data."""
+        self._backend.snapshot()
+        window, _ = self._run(self._index - 1, range(self.steps - steps, self.steps), warmup, exchange=False)
+        self._backend.losses()
+        self._backend.restore()
+        self._journal.write(window)
+
+    def _run(self, index: int, numbers: range, warmup: bool, exchange: bool) -> tuple[Window, list[Batch]]:
+        """[fence, barrier, clock, step x steps, fence, clock]. Between the two outer readings nothing else happens.
+
+        Resources are read just before the first reading, so that no waiting for other ranks is charged to the window.
+        """
+        backend, obtain, clock = self._backend, self._batches.batch, self._clock
+        batches: list[Batch] = []
+        input_wait_ns = 0
+        backend.fence()
+        backend.barrier()
+        before = resources.read()
+        start_ns = clock()
+        for number in numbers:
+            asked_ns = clock()
+            batch = obtain(number)
+            input_wait_ns += clock() - asked_ns
+            backend.step(batch, exchange)
+            batches.append(batch)
+        backend.fence()
+        duration_ns = clock() - start_ns
         after = resources.read()
         window = Window(
-            index=self._index,
+            index=index,
             warmup=warmup,
             exchange=exchange,
-            steps=steps,
+            steps=len(numbers),
             samples=sum(batch.samples for batch in batches),
             tokens_real=sum(batch.tokens_real for batch in batches),
             tokens_padded=sum(batch.tokens_padded for batch in batches),
@@ -172,40 +219,7 @@ class Measurement:
             received_bytes=_difference(after.received_bytes, before.received_bytes),
             sent_bytes=_difference(after.sent_bytes, before.sent_bytes),
         )
-        self._journal.write(window)
-        self._journal.write(self._losses(batches))
-        self._samples += window.samples
-        self._digest = (self._digest + sum(self._batches.digest(batch) for batch in batches)) % 2**64
-        self._index += 1
-        return window
-
-    def _run(self, steps: int, exchange: bool) -> tuple[list[Batch], resources.Reading, int, int, int]:
-        """[fence, barrier, clock, step x steps, fence, clock]. Between the two outer readings nothing else happens.
-
-        Returns the batches, the resources just before the first reading (so that no waiting for other ranks is
-        charged to the window), start, duration and the part of it spent obtaining batches, in ns.
-        """
-        backend, obtain, clock = self._backend, self._batches.batch, self._clock
-        batches: list[Batch] = []
-        input_wait_ns = 0
-        backend.fence()
-        backend.barrier()
-        before = resources.read()
-        start_ns = clock()
-        for step in range(self.steps, self.steps + steps):
-            asked_ns = clock()
-            batch = obtain(step)
-            input_wait_ns += clock() - asked_ns
-            backend.step(batch, exchange)
-            batches.append(batch)
-        backend.fence()
-        duration_ns = clock() - start_ns
-        self.steps += steps
-        self.train_ns += duration_ns
-        return batches, before, start_ns, duration_ns, input_wait_ns
-
-    def _losses(self, batches: list[Batch]) -> StepLosses:
-        return evidence.step_losses(self._index, self._backend.losses(), batches)
+        return window, batches
 
     def digest(self) -> DataDigest:
         """What the rank was fed in all windows so far."""

@@ -27,10 +27,9 @@ def render(run_folder: Path, format: str) -> str | bytes:
 
         return render_html(run)
     if format in ("text", "terminal"):
-        from reports.table import rows
         from reports.terminal import render as render_text
 
-        return render_text(rows(run), color=format == "terminal")
+        return render_text(run, color=format == "terminal")
     from reports.export import render as render_export
 
     return render_export(run, format)

@@ -96,7 +96,8 @@ def _draw_line(axes: Axes, line: _Line, letters: int) -> None:
         above(f"{name}: {line.row.status.replace('_', ' ')}", color=MUTED)
         return
     estimate = found.samples_per_second
-    above(f"{name}: {number(estimate.point)}", color=INK)
+    short = " (oversubscribed)" if line.row.oversubscribed else ""
+    above(f"{name}: {number(estimate.point)}{short}", color=INK)
     if estimate.low is not None and estimate.high is not None:
         ends = [estimate.low, estimate.high]
         axes.plot(ends, [line.height] * 2, color=line.color, linewidth=7, alpha=0.35, solid_capstyle="butt")

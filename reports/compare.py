@@ -73,28 +73,38 @@ def same_work(trials: Sequence[TrialResult], across: bool = False) -> list[list[
     return sorted(groups.values(), key=lambda group: -group[0].trial.replicas)
 
 
-def baseline(result: TrialResult, trials: Sequence[TrialResult]) -> tuple[TrialResult | None, str | None]:
-    """The bare run that `result` is set against, or None and why there is none."""
-    own = _model(result.trial)
+def baseline(
+    result: TrialResult, trials: Sequence[TrialResult], batch: int | None = None
+) -> tuple[TrialResult | None, str | None]:
+    """The bare run that `result` is set against, or None and why there is none. `batch`: of that bare run; None: that
+    of one replica (weak scaling), else the whole job's (strong scaling)."""
     bare = [other for other in trials if other.mode == "bare" and other.framework == result.framework]
     if not bare:
         return None, "no bare run to set it against"
-    distances = [_distance(own, result.trial, other.trial) for other in bare]
-    nearest = min(range(len(bare)), key=lambda place: len(distances[place]))
-    if distances[nearest]:
-        return None, f"the bare run of {result.framework} differs in {', '.join(distances[nearest])}"
-    return bare[nearest], None
+    asked = (result.trial.workload.batch_per_replica, result.trial.global_batch) if batch is None else (batch,)
+    own = _model(result.trial)
+    found = [(_distance(own, other.trial, asked), _rank(asked, other.trial), other) for other in bare]
+    distance, _, nearest = min(found, key=lambda one: (len(one[0]), one[1]))
+    if distance:
+        return None, f"the bare run of {result.framework} differs in {', '.join(distance)}"
+    return nearest, None
 
 
 def _model(trial: Trial) -> Key:
     return {name: value for name, value in key(trial, EQUAL_MODEL).items() if name != "workload.batch_per_replica"}
 
 
-def _distance(own: Key, trial: Trial, bare: Trial) -> list[str]:
-    """What a bare run differs in. Its batch is that of one replica (weak scaling) or of all (strong scaling)."""
-    given, batches = bare.workload.batch_per_replica, (trial.workload.batch_per_replica, trial.global_batch)
-    rest = [] if given in batches else [f"the batch ({batches[0]} per replica, {batches[1]} in all, and {given})"]
+def _distance(own: Key, bare: Trial, asked: Sequence[int]) -> list[str]:
+    """What a bare run differs in. One of the `asked` batches will do."""
+    given = bare.workload.batch_per_replica
+    wanted = f"{asked[0]} per replica, {asked[1]} in all," if len(asked) > 1 else f"{asked[0]}"
+    rest = [] if given in asked else [f"the batch ({wanted} and {given})"]
     return differing(own, _model(bare)) + rest
+
+
+def _rank(asked: Sequence[int], bare: Trial) -> int:
+    given = bare.workload.batch_per_replica
+    return asked.index(given) if given in asked else len(asked)
 
 
 def labels(trials: Sequence[TrialResult]) -> dict[str, str]:
@@ -106,11 +116,15 @@ def labels(trials: Sequence[TrialResult]) -> dict[str, str]:
             for other in trials
             if (other.trial.backend, other.trial.replicas) == (result.trial.backend, result.trial.replicas)
         ]
-        own = settings(result.trial)
-        varying = [name for name in own if any(rival.get(name) != own[name] for rival in rivals)]
-        parts = ", ".join(_said(name, own[name]) for name in varying)
-        named[result.trial_id] = f"{result.trial.backend} ({parts})" if parts else result.trial.backend
+        named[result.trial_id] = called(settings(result.trial), rivals)
     return named
+
+
+def called(own: Key, rivals: Sequence[Key]) -> str:
+    """The backend, and the settings in which it is not any of the `rivals`."""
+    varying = [name for name in own if any(rival.get(name) != own[name] for rival in rivals)]
+    parts = ", ".join(_said(name, own[name]) for name in varying)
+    return f"{own['backend']} ({parts})" if parts else f"{own['backend']}"
 
 
 def _said(name: str, value: Scalar) -> str:

@@ -84,6 +84,7 @@ def environment(result: Result) -> list[tuple[str, str]]:
     found = result.environment
     pairs: list[tuple[str, object]] = [
         ("host", found.hostname),
+        ("emulated hosts", found.emulated_hosts),
         ("platform", found.platform),
         ("CPU", found.cpu),
         ("cores", found.cores),

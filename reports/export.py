@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import UserError
-from reports.columns import columns, evaluations
+from reports.columns import columns, drifted, evaluations, launched, scaling_curves, scaling_points
+from reports.ladder import as_columns, climbs
+from reports.launches import drift, launches
 from reports.load import LoadedRun
 from reports.markdown import as_markdown
 from reports.quality import cautions
+from reports.scaling import scalings
 from reports.table import Row, rows
 from reports.text import csv_table
+from reports.traces import as_columns as traced_columns
+from reports.traces import traced_rows
 from reports.verdict import alone, equality, learners, verdicts
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def render(run: LoadedRun, format: str) -> str:
@@ -33,6 +38,8 @@ def as_json(run: LoadedRun) -> str:
 
 def document(run: LoadedRun, found: Sequence[Row]) -> dict[str, Any]:
     """What `as_json` writes of the run's rows; the HTML report carries the same."""
+    made, scaled, climbed = launches(run.result, found), scalings(run, found), climbs(run, found)
+    traced = [line for row in traced_rows(run, found, climbed) for line in traced_columns(row)]
     return {
         "schema": SCHEMA,
         "study": run.result.study,
@@ -45,7 +52,13 @@ def document(run: LoadedRun, found: Sequence[Row]) -> dict[str, Any]:
         "not_compared": [row.label for row in alone(run.result, found)],
         "cautions": cautions(learners(found)),
         "rows": [columns(row) for row in found],
+        "ladder": [as_columns(climb) for climb in climbed],
+        **({"traces": traced} if traced else {}),
         "evaluations": [point for row in found for point in evaluations(row)],
+        "scaling": scaling_points(scaled),
+        "scaling_curves": scaling_curves(scaled),
+        "drift": drifted(drift(run.result, made)),
+        "launches": launched(made),
     }
 
 

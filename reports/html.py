@@ -13,10 +13,14 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from bench.stats import Estimate
-from reports import chart, columns, compare, curve, evidence, export
+from reports import caveats, chart, columns, compare, curve, evidence, export, ladder_chart, scaling_page, traces
+from reports.caveats import unsettled
+from reports.ladder import climbs, stragglers
+from reports.launches import drift, launches
 from reports.load import LoadedRun
-from reports.measure import Measured
+from reports.measure import Measured, no_p99
 from reports.quality import Quality, cautions
+from reports.scaling import scalings
 from reports.table import Row, rows
 from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
 from reports.verdict import equality, learners, not_compared, verdicts
@@ -74,6 +78,7 @@ def _context(run: LoadedRun) -> dict[str, Any]:
     found = rows(run)
     labels = compare.labels(run.result.trials)
     names, settings = evidence.effective(run.result, labels)
+    made = launches(run.result, found)
     return {
         "run": run,
         "result": run.result,
@@ -85,6 +90,13 @@ def _context(run: LoadedRun) -> dict[str, Any]:
         "lines": _lines(found),
         "without": [row for row in found if row.measured is None],
         "notes": _notes(found),
+        "caveats": caveats.among([(f"{row.label} \u00d7{row.trial.replicas}", row.caveats) for row in found]),
+        "scaling": scaling_page.views(scalings(run, found), chart.colors(found)),
+        "ladder": ladder_chart.views(climbs(run, found), chart.colors(found)),
+        "traces": traces.view(run, found, climbs(run, found)),
+        "stragglers": stragglers,
+        "launches": made,
+        "drift": drift(run.result, made),
         "chart": _charts(found),
         "curves": [_curves(found, metric) for metric in curve.metrics(found)],
         "evaluations": [(row, point) for row in found for point in columns.evaluations(row)],
@@ -95,6 +107,8 @@ def _context(run: LoadedRun) -> dict[str, Any]:
         "effective": {"names": names, "settings": settings},
         "document": export.document(run, found),
         "number": number,
+        "percent": percent,
+        "unsettled": unsettled,
         "interval": interval,
         "one_line": one_line,
     }
@@ -123,6 +137,8 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
         "samples_per_second": number(found.samples_per_second.point),
         "step_ms_median": number(found.step_ms_median),
         "step_ms_p95": number(found.step_ms_p95),
+        "step_ms_p99": number(found.step_ms_p99),
+        "no_p99": no_p99(found) or "",
         "skew_ms_median": number(found.skew_ms_median, 3),
         "input_wait_share": percent(found.input_wait_share),
         "cpu_cores": number(found.cpu_cores, 3),

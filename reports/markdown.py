@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from reports.caveats import unsettled
+from reports.launches import drift, launches
 from reports.load import LoadedRun
-from reports.measure import Measured
+from reports.measure import Measured, no_p99
 from reports.precision import Axis, said
 from reports.quality import Quality, cautions
+from reports.scaling import Against, Point, Scaling, scalings
 from reports.table import Row, rows
-from reports.text import DASH, interval, number, one_line, percent, size
+from reports.text import DASH, counted, interval, number, one_line, percent, size
 from reports.verdict import equality, learners, not_compared, verdicts
 from reports.verification import unverified
 
 _HEADINGS = (
     "backend", "replicas", "status", "compute", "wire", "samples/s", "95 % interval", "launches", "against bare",
-    "95 % interval", "step median ms", "step p95 ms", "tokens/s real", "tokens/s padded", "input wait", "CPU cores",
+    "95 % interval", "caveats", "step median ms", "step p95 ms", "step p99 ms", "outliers",
+    "tokens/s real", "tokens/s padded", "input wait", "CPU cores",
     "RSS max", "sent per step", "first step s", "set-up s",
+)  # fmt: skip
+_SCALING_HEADINGS = (
+    "backend", "replicas", "samples/s", "speed-up on bare", "efficiency against bare", "speed-up on itself alone",
+    "efficiency against itself alone",
 )  # fmt: skip
 _QUALITY_HEADINGS = (
     "backend", "metric", "value", "validation loss", "samples", "target", "seconds to target", "95 % interval",
@@ -33,9 +41,12 @@ def as_markdown(run: LoadedRun) -> str:
     plain += [remark for remark in [unverified(found)] if remark]
     paragraphs += [_escaped(sentence) for sentence in plain]
     paragraphs.append(_table(_HEADINGS, [_cells(row) for row in found]))
+    for scaling in scalings(run, found):
+        paragraphs += [f"**{scaling.title}**", *_scaled(scaling)]
     learned = [(row, row.quality) for row in found if row.quality]
     if learned:
         paragraphs.append(_table(_QUALITY_HEADINGS, [_quality_cells(row, quality) for row, quality in learned]))
+    paragraphs.append(_escaped(drift(run.result, launches(run.result, found)).sentence))
     paragraphs.append("\n".join(f"- {_escaped(note)}" for note in _notes(found)))
     return "\n\n".join(part for part in paragraphs if part) + "\n"
 
@@ -46,8 +57,33 @@ def _notes(found: Sequence[Row]) -> Iterator[str]:
             yield f"{row.label}: {row.no_interval}"
         if row.mismatch:
             yield f"{row.label}: another precision ran than was asked for: {row.mismatch}"
+        if row.measured and row.stopped:
+            yield f"{row.label} \u00d7{row.trial.replicas}: no further launches: {row.stopped}"
+        if row.measured and (sentence := unsettled(row.warm_up)):
+            yield f"{row.label} \u00d7{row.trial.replicas}: {sentence}"
         if row.reason:
             yield f"{row.label}: {row.status.replace('_', ' ')}, {row.reason}"
+
+
+def _scaled(scaling: Scaling) -> list[str]:
+    lines = [
+        [series.label, str(point.replicas), number(point.rate), *_gain(point, "bare"), *_gain(point, "solo")]
+        for series in scaling.series
+        for point in series.points
+    ]
+    words = [f"- {_escaped(f'{series.label}: {word}')}" for series in scaling.series for word in series.sentences]
+    return [_table(_SCALING_HEADINGS, lines), "\n".join(words)]
+
+
+def _gain(point: Point, against: Against) -> list[str]:
+    found = point.gain(against)
+    if found is None:
+        return [DASH, DASH]
+    flags = "".join(f" ({caveat.word})" for caveat in point.caveats(against))
+    speed_up = f"{number(found.speed_up.point, 3)} ({interval(found.speed_up, 1.0, 3) or 'no interval'})"
+    around = interval(found.efficiency, 100, 2)
+    bounds = f"{around} %" if around else "no interval"
+    return [speed_up, f"{percent(found.efficiency.point)} ({bounds}){flags}"]
 
 
 def _cells(row: Row) -> list[str]:
@@ -66,8 +102,11 @@ def _speed_cells(row: Row, found: Measured) -> list[str]:
         str(row.launches),
         percent(row.efficiency.point) if row.efficiency else row.baseline_note or DASH,
         f"{interval(row.efficiency, 100, 2)} %" if interval(row.efficiency) else DASH,
+        "; ".join(map(str, row.caveats)) or DASH,
         number(found.step_ms_median),
         number(found.step_ms_p95),
+        f"{DASH} ({reason})" if (reason := no_p99(found)) else number(found.step_ms_p99),
+        f"{found.outliers} of {counted(found.windows, 'window')}",
         number(found.tokens_real_per_second.point if found.tokens_real_per_second else None),
         number(found.tokens_padded_per_second.point if found.tokens_padded_per_second else None),
         percent(found.input_wait_share),

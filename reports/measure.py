@@ -13,6 +13,8 @@ from bench import stats
 from bench.records import TrialResult
 from bench.stats import Estimate
 
+P99_WINDOWS = 100  # of fewer, p99 is little else than the slowest one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -20,6 +22,8 @@ class Measured:
 
     launch_rates        samples per second, one per launch, in order of repeat
     *_per_second        over launches; step_ms_* and skew_ms_median over all job windows, per step
+    step_ms_p99         None below P99_WINDOWS windows
+    windows, outliers   job windows of all launches, and how many of them lie beyond Tukey's fences; none is left out
     setup_s             start and build, first_step_s: slowest rank, median over launches
     input_wait_share    of the ranks' window time, 0 to 1
     cpu_cores           process CPU time of all ranks per second of job time
@@ -33,6 +37,9 @@ class Measured:
     tokens_padded_per_second: Estimate | None
     step_ms_median: float | None
     step_ms_p95: float | None
+    step_ms_p99: float | None
+    windows: int
+    outliers: int
     skew_ms_median: float | None
     setup_s: float | None
     first_step_s: float | None
@@ -86,6 +93,9 @@ def measure(result: TrialResult, windows: pandas.DataFrame) -> Measured:
         tokens_padded_per_second=_over(_rates(launches, "tokens_padded")),
         step_ms_median=stats.quantile(step_ms, 0.5),
         step_ms_p95=stats.quantile(step_ms, 0.95),
+        step_ms_p99=stats.quantile(step_ms, 0.99) if len(step_ms) >= P99_WINDOWS else None,
+        windows=len(step_ms),
+        outliers=stats.num_outliers(step_ms),
         skew_ms_median=stats.quantile(skews / steps / 1e6, 0.5),
         setup_s=_slowest_s([[times.start_ns + times.build_ns for times in repeat.setup] for repeat in result.repeats]),
         first_step_s=_slowest_s([[times.first_step_ns for times in repeat.setup] for repeat in result.repeats]),
@@ -95,6 +105,11 @@ def measure(result: TrialResult, windows: pandas.DataFrame) -> Measured:
         received_bytes_per_step=_network(windows["received_bytes"], int(steps.sum())),
         sent_bytes_per_step=_network(windows["sent_bytes"], int(steps.sum())),
     )
+
+
+def no_p99(found: Measured) -> str | None:
+    """Why there is no p99, or None."""
+    return None if found.step_ms_p99 is not None else f"{found.windows} windows, {P99_WINDOWS} are needed"
 
 
 def _pace(launch: pandas.DataFrame, amount: str) -> stats.Pace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.records import TrialResult
@@ -41,14 +41,24 @@ def wire(result: TrialResult) -> Axis:
 
 
 def said(axis: Axis) -> str:
-    """ "asked float16, ran float32", or a dash where there is nothing to say.
+    """The precision where it ran as asked, both where it did not, or a dash where there is nothing to say.
 
-    >>> said(Axis("float16", "float32"))
-    'asked float16, ran float32'
+    >>> said(Axis("float16", "float32")), said(Axis("float16", "float16"))
+    ('asked float16, ran float32', 'float16')
     """
-    if axis.asked is None and axis.ran is None:
-        return DASH
-    return f"asked {axis.asked or DASH}, ran {axis.ran or DASH}"
+    if axis.asked == axis.ran or axis.asked is None:
+        return axis.ran or DASH
+    return f"asked {axis.asked}" if axis.ran is None else f"asked {axis.asked}, ran {axis.ran}"
+
+
+def shared(computes: Sequence[Axis], wires: Sequence[Axis]) -> str | None:
+    """A sentence about a run in which every trial was asked for the same; None where there are several precisions."""
+    asked = [{axis.asked for axis in axes if axis.asked is not None} for axes in (computes, wires)]
+    if max(map(len, asked)) > 1 or not asked[0]:
+        return None
+    said = [f"{name} {value}" for name, values in zip(("compute", "wire"), asked, strict=True) for value in values]
+    whose = "asked of all trials" if any(axis.differs for axis in (*computes, *wires)) else "all trials"
+    return f"{whose}: {', '.join(said)}"
 
 
 def _joined(told: Iterable[str | None]) -> str | None:

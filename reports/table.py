@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from bench import stats
 from bench.records import GateOutcome, Result, Trial, TrialResult, Verified
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
-from reports import compare, measure, precision
+from reports import caveats, compare, measure, precision
+from reports.caveats import Caveat, WarmUp
 from reports.load import LoadedRun
 from reports.measure import Measured
 from reports.precision import Axis
@@ -28,12 +29,16 @@ class Row:
     reason              why it is not ok
     no_interval         why its numbers have no interval
     efficiency          R(N) / (N R(1)) against `baseline`, the bare run of the same framework and work
+    scaling             "weak": each replica has the bare run's batch; "strong": all together have it; None: one replica
     baseline_note       what stands in the place of an efficiency
+    oversubscribed, suspect  caveats, None where they do not apply
+    stopped             why it got no further launch
     loss_difference     largest relative difference of any step's loss, in any launch, from the first launch of
                         `loss_reference`, the first trial with equal work, one in float32 before others: what another
                         precision does to the losses is in it
     compute, wire       precision, as asked for and as it ran
     quality             None where nothing was evaluated, or where status is not "ok"
+    warm_up             how many windows of its launches do not count
     verified            what `paceline verify` had found of this trial before the run; None: nothing
     """
 
@@ -49,7 +54,12 @@ class Row:
     no_interval: str | None
     efficiency: Estimate | None
     baseline: str | None
+    scaling: Literal["weak", "strong"] | None
     baseline_note: str | None
+    oversubscribed: Caveat | None
+    suspect: Caveat | None
+    stopped: str | None
+    warm_up: WarmUp | None
     loss_difference: float | None
     loss_reference: str | None
     compute: Axis
@@ -63,6 +73,11 @@ class Row:
         axes = (("compute", self.compute), ("wire", self.wire))
         parts = [f"{name} {precision.said(axis)}" for name, axis in axes if axis.differs]
         return "; ".join(parts) or None
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """To be shown wherever a number of this row is."""
+        return [caveat for caveat in (self.oversubscribed, self.suspect) if caveat and self.measured]
 
 
 class Found(NamedTuple):
@@ -136,7 +151,12 @@ def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
         no_interval=_no_interval(result, launches) if measured else None,
         efficiency=None,
         baseline=None,
+        scaling=None,
         baseline_note=None,
+        oversubscribed=caveats.oversubscribed(trial, result.environment.cores),
+        suspect=None,
+        stopped=trial.stopped,
+        warm_up=caveats.warm_up(trial),
         loss_difference=None,
         loss_reference=None,
         compute=precision.compute(trial),
@@ -179,7 +199,20 @@ def _with_efficiency(row: Row, trial: TrialResult, result: Result, by_id: dict[s
     if base.measured is None:
         return replace(row, baseline_note=f"the bare run of {trial.framework} has no speed: {base.reason}")
     found = stats.scaling_efficiency(row.measured.launch_rates, base.measured.launch_rates, trial.trial.replicas)
-    return replace(row, efficiency=_bounded(found, result), baseline=base.trial_id)
+    efficiency = bounded(found, result.quick)
+    return replace(
+        row,
+        efficiency=efficiency,
+        baseline=base.trial_id,
+        scaling=_scaling(trial.trial, bare.trial),
+        suspect=caveats.suspect(efficiency, base.label),
+    )
+
+
+def _scaling(trial: Trial, bare: Trial) -> Literal["weak", "strong"] | None:
+    if trial.replicas == 1:
+        return None
+    return "weak" if bare.workload.batch_per_replica == trial.workload.batch_per_replica else "strong"
 
 
 def _with_losses(row: Row, trial: TrialResult, result: Result) -> Row:
@@ -206,8 +239,9 @@ def _relative(losses: Sequence[float], reference: Sequence[float]) -> float:
     return max(stats.relative_difference(one, other) for one, other in pairs)
 
 
-def _bounded(found: Estimate | None, result: Result) -> Estimate | None:
-    return replace(found, low=None, high=None) if found and result.quick else found
+def bounded(found: Estimate | None, quick: bool) -> Estimate | None:
+    """Without its interval in a quick run, whose launches are too short to speak of one."""
+    return replace(found, low=None, high=None) if found and quick else found
 
 
 def _without_intervals(measured: Measured) -> Measured:

@@ -6,9 +6,13 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from reports.precision import said
+from reports.caveats import unsettled
+from reports.ladder import climbs, sentence
+from reports.launches import drift, launches
+from reports.load import LoadedRun
+from reports.precision import said, shared
 from reports.quality import Quality, cautions
-from reports.table import Row
+from reports.table import Row, rows
 from reports.text import counted, interval, number, one_line, percent
 from reports.verdict import learners
 from reports.verification import unverified
@@ -20,21 +24,30 @@ _HEADINGS = ("backend", "replicas", "samples/s (95 %)", "against bare (95 %)")
 _BOLD, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
-def render(rows: Sequence[Row], color: bool) -> str:
-    """Two lines per trial, its speed and its precision, then why a trial shows no speed or no interval, and how it
-    learned. Ends with a line end."""
+def render(run: LoadedRun, color: bool) -> str:
+    """A line per trial with its speed, under it what to bear in mind with that; then why a trial shows no speed or no
+    interval, and how it learned. Ends with a line end."""
+    found = rows(run)
+    same = shared([row.compute for row in found], [row.wire for row in found])
     lines = [_paint(_line(_HEADINGS), _BOLD, color)]
-    for row in rows:
+    for row in found:
         lines.append(_paint(_line(_cells(row)), "" if row.measured else _RED, color))
-        lines.append(_paint(_precision(row), _RED if row.mismatch else _DIM, color))
-    reasons = [line for row in rows if row.reason for line in _wrap(_reason(row))]
-    learned = [line for row in rows if row.quality for line in _wrap(_quality(row.label, row.quality))]
-    learned += [line for caution in cautions(learners(rows)) for line in _wrap(caution)]
-    notes = [line for note in _notes(rows) for line in _wrap(note)]
-    lines += ["", *(_paint(line, _RED, color) for line in reasons)] if reasons else []
-    lines += ["", *learned] if learned else []
-    lines += ["", *(_paint(line, _DIM, color) for line in notes)] if notes else []
+        lines += [_paint(_under("!", said), _RED, color) for said in _warnings(row)]
+        lines += [] if same or row.mismatch else [_paint(_under(" ", _precision(row)), _DIM, color)]
+    paragraphs = [
+        (_RED, [_reason(row) for row in found if row.reason]),
+        ("", [sentence(climb) for climb in climbs(run, found)]),
+        ("", _learned(found)),
+        (_DIM, [*_notes(found), *_remarks(run, found), *([same] if same else [])]),
+    ]
+    for code, sentences in paragraphs:
+        wrapped = [line for sentence in sentences for line in _wrap(sentence)]
+        lines += ["", *(_paint(line, code, color) for line in wrapped)] if wrapped else []
     return "\n".join(lines) + "\n"
+
+
+def _learned(found: Sequence[Row]) -> list[str]:
+    return [*(_quality(row.label, row.quality) for row in found if row.quality), *cautions(learners(found))]
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
@@ -53,10 +66,16 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
     )
 
 
+def _warnings(row: Row) -> list[str]:
+    """What must be seen with the line above."""
+    return [*([row.mismatch] if row.mismatch else []), *(str(caveat) for caveat in row.caveats)]
+
+
 def _precision(row: Row) -> str:
-    """Marked with an exclamation mark where it is not what was asked for."""
-    mark = "!" if row.mismatch else " "
-    text = f"compute {said(row.compute)}; wire {said(row.wire)}"
+    return f"compute {said(row.compute)}; wire {said(row.wire)}"
+
+
+def _under(mark: str, text: str) -> str:
     return f"{mark} {_fit(text, WIDTH - 2, right=False)}".rstrip()
 
 
@@ -73,20 +92,27 @@ def _quality(label: str, found: Quality) -> str:
     return f"{text}; {number(found.target, 3)} reached in {number(seconds.point, 3)} s of training{spread}"
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(found: Sequence[Row]) -> list[str]:
     """Each distinct remark once, with the trials that it concerns when not all."""
     concerned: dict[str, list[str]] = {}
-    for row in rows:
+    for row in found:
         mismatch = f"another precision ran than was asked for: {row.mismatch}" if row.mismatch else None
+        stopped = f"no further launches: {row.stopped}" if row.stopped else None
         remarks = (row.no_interval, row.baseline_note if row.mode != "bare" else None, mismatch)
-        for remark in remarks:
+        for remark in (*remarks, stopped, unsettled(row.warm_up)) if row.measured else remarks:
             if remark:
-                concerned.setdefault(remark, []).append(row.label)
-    shown = sum(row.measured is not None for row in rows)
+                concerned.setdefault(remark, []).append(f"{row.label} \u00d7{row.trial.replicas}")
+    shown = sum(row.measured is not None for row in found)
     return [
         remark if len(labels) == shown else f"{one_line(', '.join(labels), 160)}: {remark}"
         for remark, labels in concerned.items()
-    ] + ([one_line(unproven, 300)] if (unproven := unverified(rows)) else [])
+    ]
+
+
+def _remarks(run: LoadedRun, found: Sequence[Row]) -> list[str]:
+    """About the run as a whole."""
+    watched = [drift(run.result, launches(run.result, found)).sentence] if run.result.sentinel else []
+    return [*watched, *(one_line(unproven, 300) for unproven in [unverified(found)] if unproven)]
 
 
 def _reason(row: Row) -> str:

@@ -28,7 +28,8 @@ def number(value: float | None, digits: int = DIGITS) -> str:
 
 def decimals(value: float, digits: int = DIGITS) -> int:
     """Places after the point that give `value` its significant digits."""
-    return 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = abs(float(f"{value:.{digits - 1}e}"))  # 0.9999 has the places of 1
+    return 0 if rounded == 0 else max(0, digits - 1 - math.floor(math.log10(rounded)))
 
 
 def interval(estimate: Estimate | None, scale: float = 1.0, digits: int = DIGITS) -> str | None:

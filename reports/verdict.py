@@ -129,8 +129,16 @@ def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row], across: bo
     if refusal:
         return Verdict(work, "no verdict", refusal, first.label, pairs, absent, across)
     outcome: Outcome = "shown" if all(pair.shown for pair in pairs) else "not shown"
-    sentence = _sentence(_name(first, across), pairs) + (_OTHER_PRECISION if across else "")
+    sentence = _sentence(_name(first, across), pairs) + (_apart(result, ranked) if across else "")
     return Verdict(work, outcome, sentence, first.label, pairs, absent, across)
+
+
+def _apart(result: Result, ranked: Sequence[Row]) -> str:
+    """How far the losses of several precisions are apart, as the gate found them."""
+    names = {row.trial_id: _name(row, True) for row in ranked}
+    found = [gate for gate in result.gates if gate.gate == SAME_LOSSES_ACROSS and gate.holds and gate.sentence]
+    told = [f"{names[gate.trial_id]} {gate.sentence}" for gate in found if gate.trial_id in names]
+    return _OTHER_PRECISION + (f" {'; '.join(told)}." if told else "")
 
 
 def _precisions(group: Sequence[Row]) -> list[str]:

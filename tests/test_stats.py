@@ -97,6 +97,59 @@ def test_outliers_beyond_tukeys_fences_are_counted_and_no_others():
     assert stats.num_outliers([5, 5, 5, 5, 6]) == 1
 
 
+def test_one_value_is_every_quantile_and_two_are_joined_by_a_line():
+    assert [stats.quantile([7.0], share) for share in (0.0, 0.5, 0.99, 1.0)] == [7.0] * 4
+    assert (stats.quantile([1.0, 3.0], 0.5), stats.quantile([1.0, 3.0], 0.99)) == (2.0, pytest.approx(2.98))
+    assert stats.quantile([4.0, 4.0, 4.0], 0.99) == 4.0
+
+
+def test_one_rank_is_the_pace_and_equal_ranks_have_no_skew():
+    alone = stats.pace([0, 1], [5, 5], [30, 40])
+    assert (alone.duration_ns.tolist(), alone.skew_ns.tolist()) == ([30, 40], [0, 0])
+    tied = stats.pace([0, 0], [5, 5], [30, 30])
+    assert (tied.samples.tolist(), tied.duration_ns.tolist(), tied.skew_ns.tolist()) == ([10], [30], [0])
+
+
+def test_one_window_is_its_own_throughput():
+    assert stats.throughput([50], [500_000_000]) == 100.0
+    assert stats.throughput([50, 50], [500_000_000, 500_000_000]) == 100.0
+
+
+def test_ratios_of_one_and_two_launches_have_a_point_and_no_interval():
+    assert stats.ratio([6.0], [3.0]) == stats.Estimate(pytest.approx(2.0), None, None, 1)
+    assert stats.ratio([2.0, 8.0], [2.0, 2.0]) == stats.Estimate(pytest.approx(2.0), None, None, 2)
+    assert stats.ratio([6.0] * 3, [3.0]) == stats.Estimate(pytest.approx(2.0), None, None, 1)
+    assert stats.ratio([6.0] * 3, [3.0] * 3) == stats.Estimate(*[pytest.approx(2.0)] * 3, 3)
+    assert stats.ratio([1.0], []) is None
+
+
+def test_gains_of_no_one_and_two_launches_have_no_interval():
+    for formula in (stats.speed_up, lambda own, base: stats.strong_efficiency(own, base, 2)):
+        assert formula([1.0], []) is None
+        assert formula([1.0], [2.0]).low is formula([1.0, 1.0], [2.0, 2.0]).high is None
+    assert stats.scaling_efficiency([], [1.0], 2) is None
+    assert stats.scaling_efficiency([3.0, 3.0], [2.0, 2.0], 2) == stats.Estimate(pytest.approx(0.75), None, None, 2)
+    assert stats.scaling_efficiency([3.0] * 3, [2.0] * 3, 2) == stats.Estimate(*[pytest.approx(0.75)] * 3, 3)
+
+
+def test_a_contrast_of_two_launches_has_one_degree_of_freedom_and_of_ties_no_width():
+    # logs 0 and 2: mean 1, variance 2, squared error 2 / 2 = 1; t(0.975, 1) = 12.7062
+    found = stats.contrast([estimates.logarithms([1.0, math.e**2])], [1.0])
+    assert (float(found.point), float(found.error), float(found.freedom)) == pytest.approx((1.0, 1.0, 1.0))
+    assert float(found.bound(0.975)) == pytest.approx(1 + 12.7062, abs=1e-4)
+    assert float(found.tail(1.0)) == pytest.approx(0.5)
+    tied = stats.contrast([estimates.logarithms([5.0, 5.0])], [1.0])
+    assert float(tied.bound(0.025)) == float(tied.bound(0.975)) == pytest.approx(math.log(5.0))
+    assert estimates.logarithms([]).tolist() == []
+
+
+def test_a_relative_difference_is_of_the_expected_value():
+    assert stats.relative_difference(0.0, 0.0) == 0.0
+    assert stats.relative_difference(3.0, 3.0) == 0.0
+    assert stats.relative_difference(0.25, 0.0) == 0.25
+    assert stats.relative_difference(-1.0, 2.0) == 1.5
+
+
 # ---- all against all ----------------------------------------------------------------------------------------
 
 
@@ -175,7 +228,13 @@ def test_the_interval_of_an_efficiency_is_that_of_the_ratio_by_replicas():
 def test_above_one_hundred_percent_is_suspect_when_the_whole_interval_is():
     assert stats.is_suspect(stats.Estimate(1.1, 1.01, 1.2, 3)) is True
     assert stats.is_suspect(stats.Estimate(1.1, 0.99, 1.2, 3)) is False
-    assert stats.is_suspect(stats.Estimate(1.1, None, None, 1)) is None
+    assert stats.is_suspect(stats.Estimate(1.0, 1.0, 1.0, 3)) is False
+    assert stats.is_suspect(stats.Estimate(1 + 1e-15, 1 + 1e-15, 1 + 1e-15, 3)) is False
+
+
+def test_without_an_interval_the_point_alone_is_suspect():
+    assert stats.is_suspect(stats.Estimate(1.1, None, None, 1)) is True
+    assert stats.is_suspect(stats.Estimate(0.9, None, None, 2)) is False
 
 
 def test_amdahls_serial_share_is_found_from_exact_times():
@@ -200,6 +259,32 @@ def test_latency_and_message_time_are_found_from_exact_times():
     found = stats.fit_latency_bandwidth([1, 2, 3, 4], [5.0, 7.2, 5.4 + 8 / 3, 8.6])
     assert (found.alone, found.latency, found.message) == (pytest.approx(5), pytest.approx(0.1), pytest.approx(2))
     assert found.time(4) == pytest.approx(8.6)
+
+
+def test_with_the_whole_batch_fixed_the_work_is_divided():
+    # 12 alone, latency 0.1, message 2: N = 2: 6 + 0.2 + 2; N = 3: 4 + 0.4 + 8 / 3; N = 4: 3 + 0.6 + 3
+    found = stats.fit_latency_bandwidth([1, 2, 3, 4], [12.0, 8.2, 4.4 + 8 / 3, 6.6], divided=True)
+    assert (found.alone, found.latency, found.message) == (pytest.approx(12), pytest.approx(0.1), pytest.approx(2))
+    assert found.time(4) == pytest.approx(6.6)
+    assert stats.fit_latency_bandwidth([], [], divided=True) is None
+
+
+def test_the_largest_deviation_of_a_curve_is_relative_to_the_times():
+    # 2 + 8 / N is 10 and 6: of 10 none, of 5 a fifth
+    curve = stats.Amdahl(single=10.0, serial=0.2)
+    assert stats.largest_deviation(curve, [1, 2], [10.0, 5.0]) == pytest.approx(0.2)
+    assert stats.largest_deviation(curve, [1, 2], [10.0, 6.0]) == pytest.approx(0.0)
+    assert stats.largest_deviation(curve, [], []) == 0.0
+
+
+def test_two_counts_are_passed_through_by_construction_and_ties_are_all_serial():
+    through = stats.fit_amdahl([1, 2], [10.0, 7.0])
+    assert (through.serial, stats.largest_deviation(through, [1, 2], [10.0, 7.0])) == (
+        pytest.approx(0.4),
+        pytest.approx(0),
+    )
+    assert stats.fit_amdahl([1, 2, 4], [5.0, 5.0, 5.0]).serial == pytest.approx(1.0)
+    assert stats.fit_amdahl([1, 2, 4], [5.0, 6.0, 8.0]).serial == pytest.approx(1.0)
 
 
 # ---- along time ---------------------------------------------------------------------------------------------

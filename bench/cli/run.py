@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.shared import RUNS, UserInterrupt, cluster_options, load_study, observe, on_termination, write
+from bench.cli.shared import (
+    RUNS,
+    UserInterrupt,
+    cluster_options,
+    load_study,
+    observe,
+    on_termination,
+    sharing_cores,
+    write,
+)
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ def plan(study: Path, quick: bool, runs: Path, **flags: Any) -> None:
 
     from bench.run import plan as decide
 
-    loaded, cluster = load_study(study, flags)
+    loaded, cluster = load_study(study, flags, start=False)
     planned = decide(loaded, quick, cluster, datetime.now(UTC))
     _show_plan(planned, cluster, runs)
 
@@ -48,11 +57,12 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
     given = [name for name, value in {**flags, "quick": quick}.items() if value]
     if resume is not None and given:
         raise UserError(f"--resume continues a run as it was planned; leave out {', '.join(sorted(given))}")
+    cluster: Cluster | None = None
     with on_termination(), observe(verbose) as observer:
         if resume is not None:
             folder = resume
             if study is not None:
-                _refuse_changed(study, resume, flags)
+                _refuse_changed(study, resume)
         else:
             assert study is not None
             loaded, cluster = load_study(study, flags)
@@ -60,26 +70,29 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
             for note in loaded.notes:
                 click.echo(f"note: {note}", err=True)
         try:
-            result = program.proceed(folder.resolve(), observer)
+            result = program.proceed(folder.resolve(), observer, cluster=cluster)
         except KeyboardInterrupt as cause:
             raise UserInterrupt(folder, cause) from None
     return _finish(folder, result)
 
 
-def _refuse_changed(study: Path, run_folder: Path, flags: dict[str, Any]) -> None:
+def _refuse_changed(path: Path, run_folder: Path) -> None:
     """Raises UserError when the study is no longer the one that the run was planned from."""
     from datetime import UTC, datetime
 
+    from bench import study
     from bench.assemble import read_plan
+    from bench.launch.commands import Cluster
     from bench.resume import difference
     from bench.run import plan as decide
 
     planned = read_plan(run_folder.resolve())
+    cluster = Cluster(hosts=tuple(planned.hosts), emulated=planned.environment.emulated_hosts)
     room = sum(slots for _, slots in planned.hosts) or None
-    loaded, cluster = load_study(study, {**flags, "slots": room})
+    loaded = study.load(path, None, room, sharing_cores(cluster))
     found = difference(decide(loaded, planned.quick, cluster, datetime.now(UTC)), planned)
     if found is not None:
-        raise UserError(f"{study} is not the study of {run_folder}: {found}; run it anew, or resume without it")
+        raise UserError(f"{path} is not the study of {run_folder}: {found}; run it anew, or resume without it")
 
 
 def _show_plan(planned: Plan, cluster: Cluster, runs: Path) -> None:

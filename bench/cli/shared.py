@@ -27,7 +27,8 @@ def cluster_options(command: Any) -> Any:
     for option in reversed(
         (
             click.option("-np", "--num-proc", "slots", type=click.IntRange(1), help="Replicas there is room for."),
-            click.option("-H", "--hosts", help="host1:slots,host2:slots; this machine alone if not given."),
+            click.option("-H", "--hosts", help="host1:slots,host2:slots, or hosts emulated on this machine, as in "
+                         "emulated:4@1gbit (`paceline hosts`); this machine alone if not given."),
             click.option("--hostfile", "-hostfile", type=Path, help="File with `host slots=N` lines."),
             click.option("--network-interfaces", "interface", help="The network interface that ranks talk over."),
             click.option("--gloo", is_flag=True, help="Horovod's controller is Gloo, the default."),
@@ -42,7 +43,8 @@ def cluster_options(command: Any) -> Any:
     return command
 
 
-def _cluster(flags: dict[str, Any]) -> Cluster:
+def _cluster(flags: dict[str, Any], start: bool) -> Cluster:
+    from bench.hosts import PREFIX
     from bench.launch.commands import INTERFACES, Cluster, parse_hostfile, parse_hosts
 
     if flags["gloo"] and flags["mpi"]:
@@ -53,8 +55,12 @@ def _cluster(flags: dict[str, Any]) -> Cluster:
         raise UserError(f"--network-interfaces: {flags['interface']!r} is no list of interface names such as eth0,eth1")
     if flags["ssh_identity_file"] and not Path(flags["ssh_identity_file"]).is_file():
         raise UserError(f"-i: there is no file {flags['ssh_identity_file']!r}")
+    if flags["hosts"] and flags["hosts"].startswith(PREFIX):
+        return _emulated(flags, flags["hosts"].removeprefix(PREFIX), start)
     hosts = parse_hostfile(flags["hostfile"]) if flags["hostfile"] else ()
     hosts = parse_hosts(flags["hosts"]) if flags["hosts"] else hosts
+    if not hosts:
+        _check_interface(flags["interface"])
     return Cluster(
         hosts=hosts,
         network_interface=flags["interface"],
@@ -64,16 +70,52 @@ def _cluster(flags: dict[str, Any]) -> Cluster:
     )
 
 
-def load_study(path: Path, flags: dict[str, Any]) -> tuple[Study, Cluster]:
-    """The study at `path` and where to run it, as the flags of `cluster_options` say. Raises UserError."""
+def _emulated(flags: dict[str, Any], text: str, start: bool) -> Cluster:
+    """Hosts that are there until the command ends, however it does; only described where nothing is to `start`."""
+    import dataclasses
+
+    from bench import hosts
+
+    if flags["ssh_port"] or flags["ssh_identity_file"]:
+        raise UserError("emulated hosts are reached without ssh; leave out -p and -i")
+    hosts.check_interface(flags["interface"])
+    if start:
+        cluster = click.get_current_context().with_resource(hosts.emulated(text)).cluster
+    else:
+        cluster = hosts.described(text)
+    return dataclasses.replace(cluster, mpi=flags["mpi"])
+
+
+def _check_interface(interfaces: str | None) -> None:
+    """Of this machine alone. Raises UserError for one that it does not have."""
+    import psutil
+
+    there = psutil.net_if_addrs()
+    for name in interfaces.split(",") if interfaces else ():
+        if name not in there:
+            has = ", ".join(sorted(there))
+            raise UserError(f"--network-interfaces: this machine has no network interface {name!r}; it has {has}")
+
+
+def load_study(path: Path, flags: dict[str, Any], start: bool = True) -> tuple[Study, Cluster]:
+    """The study at `path` and where to run it, as the flags of `cluster_options` say. Raises UserError.
+
+    Emulated hosts are made if they are not there, and stay until the command ends; not without `start`.
+    """
     from bench import study
 
-    cluster = _cluster(flags)
+    cluster = _cluster(flags, start)
     room = sum(slots for _, slots in cluster.hosts)
     slots = flags["slots"] or (room or None)
     if room and slots and slots > room:
         raise UserError(f"-np {slots} is more than the {room} slots of the given hosts")
-    return study.load(path, flags["launcher"], slots, cluster.hosts), cluster
+    return study.load(path, flags["launcher"], slots, sharing_cores(cluster)), cluster
+
+
+def sharing_cores(cluster: Cluster) -> tuple[tuple[str, int], ...]:
+    """The hosts, each with the number of replicas that share its cores: on emulated ones all of them do."""
+    room = sum(slots for _, slots in cluster.hosts)
+    return tuple((name, room if cluster.emulated else slots) for name, slots in cluster.hosts)
 
 
 def observe(verbose: bool) -> Any:

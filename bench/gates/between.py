@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench import stats, tolerances
+from bench.gates.curves import Curve, across_precisions, same_losses
 from bench.gates.groups import data_key, grouped, model_key, of_group, work_key
 from bench.gates.outcome import fails, holds, unknown
 from bench.records import GateOutcome, Trial, TrialResult
@@ -18,13 +18,21 @@ def between(results: Sequence[TrialResult]) -> list[GateOutcome]:
     checks: tuple[tuple[str, Callable[[Trial], object], Callable[[TrialResult, TrialResult], GateOutcome]], ...] = (
         ("same model", model_key, _same_model),
         ("same data", _run_key, _same_data),
-        ("same losses", lambda trial: (work_key(trial), trial.timing), _same_losses),
     )
     outcomes: list[GateOutcome] = []
     for gate, key, check in checks:
         for group in grouped(ran, key):
             outcomes += of_group(gate, group, check)
-    return outcomes
+    curves = [_curve(result) for result in ran]
+    for alike in grouped(curves, lambda trial: (work_key(trial), trial.timing)):
+        outcomes += same_losses(alike)
+    return outcomes + across_precisions(curves)
+
+
+def _curve(result: TrialResult) -> Curve:
+    skipped = result.repeats[0].facts[0].skipped_steps or 0
+    launches = [repeat.losses[:COMPARED_STEPS] for repeat in result.repeats]
+    return Curve(trial_id=result.trial_id, trial=result.trial, launches=launches, skipped=skipped)
 
 
 def _run_key(trial: Trial) -> object:
@@ -53,30 +61,6 @@ def _same_data(result: TrialResult, reference: TrialResult) -> GateOutcome:
             )
             return fails("same data", sentence, result.trial_id)
     return _against("same data", f"{expected.data_samples:,} samples, digest {expected.data_digest}", result, reference)
-
-
-def _same_losses(result: TrialResult, reference: TrialResult) -> GateOutcome:
-    if result.trial.workload.dropout > 0:
-        return unknown("same losses", "equality not shown: dropout draws other numbers in every stack", result.trial_id)
-    expected = reference.repeats[0].losses[:COMPARED_STEPS]
-    worst = 0.0
-    for repeat in result.repeats:
-        for step, (loss, wanted) in enumerate(zip(repeat.losses, expected, strict=False)):
-            if loss is None or wanted is None:
-                return fails(
-                    "same losses", f"step {step} of repeat {repeat.repeat} has no finite loss", result.trial_id
-                )
-            difference = stats.relative_difference(loss, wanted)
-            change = stats.relative_difference(expected[0] or wanted, wanted)
-            tolerance = tolerances.losses(result.trial, reference.trial, len(expected), change)
-            if difference > tolerance:
-                sentence = (
-                    f"{result.trial.backend} has loss {loss:.9g} at step {step} of repeat {repeat.repeat}, "
-                    f"{reference.trial.backend} {wanted:.9g}: {difference:.1e} apart, allowed {tolerance:.0e}"
-                )
-                return fails("same losses", sentence, result.trial_id)
-            worst = max(worst, difference)
-    return _against("same losses", f"within {worst:.1e} over {len(expected)} steps", result, reference)
 
 
 def _against(gate: str, evidence: str, result: TrialResult, reference: TrialResult) -> GateOutcome:

@@ -26,6 +26,21 @@ def asked_precision(trial: Trial, reports: Sequence[RankReport]) -> GateOutcome:
     return holds("precision", f"computed in {trial.compute}, " + (f"exchanged {wire}" if wire else "no exchange"))
 
 
+def asked_algorithm(trial: Trial, reports: Sequence[RankReport]) -> GateOutcome:
+    """The all-reduce that ran, with its evidence, is the one that was asked; `auto` asks for none."""
+    first = reports[0].facts
+    if trial.replicas == 1 or is_programmed(trial):
+        return unknown("all-reduce", "nothing is exchanged")
+    for report in reports:
+        ran, evidence = report.facts.algorithm, report.facts.algorithm_evidence
+        if trial.allreduce not in ("auto", ran):
+            return fails("all-reduce", f"rank {report.rank} ran {ran}, asked was {trial.allreduce} ({evidence})")
+        if ran != first.algorithm:
+            return fails("all-reduce", f"rank {report.rank} ran {ran}, rank {reports[0].rank} {first.algorithm}")
+    said = f"{first.algorithm}: {first.algorithm_evidence}"
+    return unknown("all-reduce", said) if first.algorithm == "unknown" else holds("all-reduce", said)
+
+
 def exchanged_once(trial: Trial, reports: Sequence[RankReport], trained: dict[str, int] | None) -> GateOutcome:
     """A full step's exchange, as issued, holds every trained tensor once, whole, and in the asked dtype.
 

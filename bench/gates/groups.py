@@ -38,12 +38,20 @@ def data_key(trial: Trial) -> object:
     return tuple((name, value) for name, value in workload.items() if name not in NOT_WORK), trial.global_batch
 
 
+def study_key(trial: Trial) -> object:
+    """Trials with the same one train the same model on the same data by the same rule, in whatever precision."""
+    return data_key(trial), trial.workload.dropout, trial.optimizer, is_programmed(trial)
+
+
+def precision_key(trial: Trial) -> tuple[str, str]:
+    """(compute, wire); one replica has no wire, and loses nothing on it."""
+    return trial.compute, trial.wire if trial.replicas > 1 else "float32"
+
+
 def work_key(trial: Trial) -> object:
     """Trials with the same one do the same arithmetic, but for the order of sums."""
     scale = trial.loss_scale if trial.compute == "float16" else None
-    wire = trial.wire if trial.replicas > 1 else "float32"
-    precision = (trial.compute, wire, scale)
-    return data_key(trial), trial.workload.dropout, trial.optimizer, precision, is_programmed(trial)
+    return study_key(trial), precision_key(trial), scale
 
 
 def grouped(members: Sequence[Member], key: Callable[[Trial], object]) -> list[list[Member]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.gates.exchange import asked_precision, exchanged_once
+from bench.gates.exchange import asked_algorithm, asked_precision, exchanged_once
 from bench.gates.losses import finite_loss, seen_weights
 from bench.gates.outcome import fails, holds, unknown
 from bench.gates.report import RankReport, trained_elements
@@ -24,6 +24,7 @@ def of_launch(assignment: Assignment, reports: Sequence[RankReport]) -> list[Gat
         asked_settings(trial, reports, trained),
         sound_loss_scale(trial, reports),
         exchanged_once(trial, reports, trained),
+        asked_algorithm(trial, reports),
         seen_weights(reports),
         finite_loss(reports),
         same_weights(reports),

@@ -13,6 +13,8 @@ from bench.workload.models import LAYER_NORM_EPSILON
 # A setting held in a float32 variable is off by half a unit in the last place, 6e-8 of itself; products by a few.
 SETTING_TOLERANCE = 1e-6
 GELU = "tanh"
+# What torch.optim.Adafactor takes unless told otherwise; a trial does not choose them.
+ADAFACTOR = {"beta_2_decay": -0.8, "variance_epsilon": 1e-15, "scale_epsilon": 1e-3, "clip_threshold": 1.0}
 BEFORE_GELU = (".intermediate.dense.weight", "cls.predictions.transform.dense.weight")
 
 Value = float | str | None
@@ -44,11 +46,14 @@ def expected_settings(optimizer: Optimizer, name: str, learning_rate: float) -> 
     expected: dict[str, Value] = {
         "learning_rate": learning_rate,
         "weight_decay": 0.0 if normalises or name.endswith("bias") else optimizer.weight_decay,
+        "clip_norm": optimizer.clip_norm,
     }
     if optimizer.name in ("adamw", "lamb"):
         expected |= {"beta_1": optimizer.beta_1, "beta_2": optimizer.beta_2, "epsilon": optimizer.epsilon}
     if optimizer.name == "sgd":
         expected["momentum"] = optimizer.momentum
+    if optimizer.name == "adafactor":
+        expected |= ADAFACTOR
     if normalises:
         expected["layer_norm_epsilon"] = LAYER_NORM_EPSILON
     if name.endswith(BEFORE_GELU):
@@ -56,12 +61,14 @@ def expected_settings(optimizer: Optimizer, name: str, learning_rate: float) -> 
     return expected
 
 
-def _wrong(given: TensorSettings, expected: dict[str, Value]) -> str | None:
-    for field, wanted in expected.items():
-        value = getattr(given, field)
-        if not _equal(value, wanted):
-            return f"{field} {'unknown' if value is None else value}, expected {wanted}"
-    return None
+def _wrong(given: TensorSettings, expected: dict[str, Value]) -> str:
+    """Each setting that is not as expected; nothing where all are."""
+    pairs = [(field, getattr(given, field), wanted) for field, wanted in expected.items()]
+    return "; ".join(
+        f"{field} {'unknown' if value is None else value}, expected {wanted}"
+        for field, value, wanted in pairs
+        if not _equal(value, wanted)
+    )
 
 
 def _equal(given: Value, expected: Value) -> bool:

@@ -73,8 +73,7 @@ def down(identifiers: tuple[str, ...]) -> tuple[list[str], list[str]]:
 @contextmanager
 def temporary(spec: Spec, keep: bool = False) -> Iterator[tuple[str, Spec]]:
     """A new set, removed on leaving; with `keep` only when something went wrong."""
-    _refuse_elsewhere()
-    check_room(spec, psutil.virtual_memory().available)
+    refuse(spec)
     identifier, kept = secrets.token_hex(3), False
     with _lock(identifier):
         try:
@@ -89,15 +88,26 @@ def temporary(spec: Spec, keep: bool = False) -> Iterator[tuple[str, Spec]]:
 @contextmanager
 def existing(identifier: str) -> Iterator[tuple[str, Spec]]:
     """A set that `up` has made, held against `down`. Raises UserError when it is not there, or another run uses it."""
-    _refuse_elsewhere()
-    try:
-        spec = msgspec.json.decode(_file(identifier).read_bytes(), type=Spec)
-    except FileNotFoundError:
-        raise UserError(f"no set of emulated hosts is called {identifier!r}; `paceline hosts up` makes one") from None
+    spec = spec_of(identifier)
     with _lock(identifier) as held:
         if not held:
             raise UserError(f"the emulated hosts {identifier} are in use by another run; make more of them")
         yield identifier, spec
+
+
+def spec_of(identifier: str) -> Spec:
+    """Of a set that `up` has made. Raises UserError when it is not there."""
+    _refuse_elsewhere()
+    try:
+        return msgspec.json.decode(_file(identifier).read_bytes(), type=Spec)
+    except FileNotFoundError:
+        raise UserError(f"no set of emulated hosts is called {identifier!r}; `paceline hosts up` makes one") from None
+
+
+def refuse(spec: Spec) -> None:
+    """Raises UserError where such hosts cannot be made here and now."""
+    _refuse_elsewhere()
+    check_room(spec, psutil.virtual_memory().available)
 
 
 def _refuse_elsewhere() -> None:

@@ -29,6 +29,13 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     latency_us: int = 0
 
+    @property
+    def text(self) -> str:
+        """The shortest text that `parse` reads as this."""
+        slots = f"x{self.slots}" if self.slots > 1 else ""
+        latency = f"+{self.latency_us}us" if self.latency_us else ""
+        return f"{self.count}{slots}@{spell_rate(self.rate_bits)}{latency}"
+
     def __str__(self) -> str:
         latency = f", {self.latency_us} us one way" if self.latency_us else ""
         slots = f" with {self.slots} slots each" if self.slots > 1 else ""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import getpass
 import re
+import shlex
+import socket
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import catalog
 from bench.errors import UserError
+from bench.launch.algorithms import algorithm_variables
 from bench.records import Trial
 
 # What ranks inherit. Launchers put the environment on command lines that every user of a host can read, so it
@@ -35,7 +39,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Where to start: `hosts` as (name, slots), empty for this machine alone. The rest is passed to the launcher."""
+    """Where to start: `hosts` as (name, slots), empty for this machine alone. The rest is passed to the launcher.
+
+    emulated     what the hosts are, where they are emulated ones on this machine (bench.hosts)
+    door         the words that start the command after them on the first host, empty where that is this machine
+    variables    what a launcher must be told to reach these hosts, beside its usual environment
+    """
 
     hosts: tuple[tuple[str, int], ...] = ()
     network_interface: str | None = None
@@ -43,10 +52,19 @@ class Cluster:
     ssh_port: int | None = None
     ssh_identity_file: str | None = None
     programs: Mapping[str, str] = field(default_factory=dict)
+    emulated: str | None = None
+    door: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spans_hosts(self) -> bool:
         return len(self.hosts) > 1
+
+    @property
+    def on_this_machine(self) -> frozenset[str]:
+        """Names by which hosts whose processes can be seen from here call themselves."""
+        emulated = [name for name, _ in self.hosts] if self.emulated else []
+        return frozenset({socket.gethostname(), *emulated})
 
 
 def parse_hosts(text: str, where: str = "-H") -> tuple[tuple[str, int], ...]:
@@ -57,7 +75,10 @@ def parse_hosts(text: str, where: str = "-H") -> tuple[tuple[str, int], ...]:
         if not HOST.fullmatch(name):
             raise UserError(f"{where}: {part!r} is no host name; expected host:slots,host:slots")
         if not re.fullmatch(r"[1-9][0-9]{0,3}", slots or "1"):
-            raise UserError(f"{where}: {part!r} has no valid number of slots; expected host:slots, slots from 1")
+            raise UserError(
+                f"{where}: {part!r} has no valid number of slots; expected host:slots with slots from 1, or "
+                "emulated:4@1gbit"
+            )
         if name in dict(hosts):
             raise UserError(f"{where}: the host {name} is given twice")
         hosts.append((name, int(slots or 1)))
@@ -101,7 +122,8 @@ def allowed(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The ranks' whole environment: the allow-list, explicit thread counts, and silence from the frameworks."""
+    """The ranks' whole environment: the allow-list, explicit thread counts, the all-reduce, and silence from the
+    frameworks."""
     passed = allowed(inherited)
     threads = str(trial.threads_per_replica * ranks(trial)[1])
     return passed | {
@@ -114,6 +136,7 @@ def environment(trial: Trial, inherited: Mapping[str, str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # Its default of 30 s is over before a framework is imported on a busy host; the harness has its own deadline.
         "HOROVOD_GLOO_TIMEOUT_SECONDS": "300",
+        **algorithm_variables(trial),
     }
 
 
@@ -121,23 +144,22 @@ def commands(trial: Trial, folder: Path, python: str, cluster: Cluster, inherite
     """What starts all ranks of `trial`; each rank is told nothing but `folder`."""
     worker = (python, "-P", "-m", "bench.worker", str(folder))
     count, _ = ranks(trial)
-    variables = environment(trial, inherited)
+    variables = {**environment(trial, inherited), **cluster.variables}
+    if trial.launcher == "torchrun" and cluster.hosts:
+        return _torchrun_on_hosts(count, cluster, variables, worker)
     if trial.launcher == "local":
-        return [
-            Command(
-                worker,
-                variables
-                | {
-                    "PACELINE_RANK": str(rank),
-                    "PACELINE_SIZE": str(count),
-                    "PACELINE_LOCAL_RANK": str(rank),
-                    "PACELINE_LOCAL_SIZE": str(count),
-                },
-            )
-            for rank in range(count)
-        ]
+        return [Command((*cluster.door, *worker), {**variables, **_local_place(rank, count)}) for rank in range(count)]
     prefix = {"horovodrun": _horovodrun, "torchrun": _torchrun, "mpirun": _mpirun}[trial.launcher]
-    return [Command((*prefix(count, cluster, variables), *worker), variables)]
+    return [Command((*cluster.door, *prefix(count, cluster, variables), *worker), variables)]
+
+
+def _local_place(rank: int, count: int) -> dict[str, str]:
+    return {
+        "PACELINE_RANK": str(rank),
+        "PACELINE_SIZE": str(count),
+        "PACELINE_LOCAL_RANK": str(rank),
+        "PACELINE_LOCAL_SIZE": str(count),
+    }
 
 
 def _horovodrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -171,8 +193,50 @@ def _torchrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tup
     return (*argv, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--no-python")
 
 
+def _torchrun_on_hosts(
+    count: int, cluster: Cluster, variables: Mapping[str, str], worker: tuple[str, ...]
+) -> list[Command]:
+    """One torchrun for each host, filled in their order as horovodrun fills them, and reached over ssh as by it."""
+    shares = _shares(count, cluster)
+    first = shares[0][0]
+    # The agents must agree on a port that nobody can ask them for: another one for each launch, below those that
+    # systems give to whoever connects.
+    port = 20_000 + zlib.crc32(worker[-1].encode()) % 10_000
+    started = []
+    for node, (host, share) in enumerate(shares):
+        meeting = ("--node-rank", str(node), "--master-addr", first, "--master-port", str(port))
+        sizes = ("--nnodes", str(len(shares)), "--nproc-per-node", str(share))
+        argv = (_program("torchrun", cluster), *sizes, *meeting, "--no-python", *worker)
+        started.append(Command(_reached(host, argv, cluster, variables), variables))
+    return started
+
+
+def _shares(count: int, cluster: Cluster) -> list[tuple[str, int]]:
+    """(host, ranks) of those that get some."""
+    shares, left = [], count
+    for name, slots in cluster.hosts:
+        if left > 0:
+            shares.append((name, min(slots, left)))
+            left -= slots
+    return shares
+
+
+def _reached(host: str, argv: tuple[str, ...], cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The words that start `argv` on that host; as horovodrun does it, this machine is not reached over ssh."""
+    if not cluster.emulated and host in ("localhost", socket.gethostname()):
+        return argv
+    options = ["-o", "BatchMode=yes"]
+    if cluster.ssh_port is not None:
+        options += ["-p", str(cluster.ssh_port)]
+    if cluster.ssh_identity_file is not None:
+        options += ["-i", cluster.ssh_identity_file]
+    told = (f"{name}={value}" for name, value in sorted(variables.items()))
+    return ("ssh", *options, host, shlex.join(("env", *told, *argv)))
+
+
 def _hosts(cluster: Cluster, count: int) -> str:
-    return ",".join(f"{name}:{slots}" for name, slots in cluster.hosts or (("localhost", count),))
+    """No more slots than ranks: horovodrun starts a rank in every slot, whatever its -np."""
+    return ",".join(f"{name}:{share}" for name, share in _shares(count, cluster) or [("localhost", count)])
 
 
 def _horovodrun_program(cluster: Cluster) -> tuple[str, ...]:

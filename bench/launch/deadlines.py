@@ -4,6 +4,7 @@ seen so far."""
 from __future__ import annotations
 
 from bench.records import Trial
+from bench.timed_collectives import DROPPED_READINGS, READINGS, TRIALS
 from bench.workload.models import model_config
 
 # Seconds. A framework's import over a cold shared file system, and the ranks' meeting, take minutes at worst.
@@ -23,7 +24,7 @@ def deadline_s(trial: Trial, phase: str | None, windows_ns: list[int], patience:
     """Seconds without any rank writing a line after which the launch is hung.
 
     phase       of the rank that has come least far; None: it has not started
-    windows_ns  durations of the windows measured so far, the first step first
+    windows_ns  durations of the windows measured so far, the first step first, local ones among them
     patience    the study's own factor
     """
     size = _elements(trial) * PER_ELEMENT_S
@@ -36,7 +37,7 @@ def deadline_s(trial: Trial, phase: str | None, windows_ns: list[int], patience:
         "end": STOP_S,
     }.get(phase)
     if allowed is None:
-        allowed = _window_s(trial, windows_ns) + _evaluation_s(trial, windows_ns)
+        allowed = _window_s(trial, windows_ns) + _evaluation_s(trial, windows_ns) + _standalone_s(trial, windows_ns)
     return allowed * patience
 
 
@@ -54,6 +55,16 @@ def _evaluation_s(trial: Trial, windows_ns: list[int]) -> float:
         return 0.0
     steps = trial.quality.samples / trial.workload.batch_per_replica
     return WINDOW_FACTOR * steps * windows_ns[0] / 1e9
+
+
+def _standalone_s(trial: Trial, windows_ns: list[int]) -> float:
+    """After the last window the exchange is timed alone, and no line is written before its last reading. Over a slow
+    network a step is little else than its exchange: a reading then takes as long as a step."""
+    timing = trial.timing
+    local = 2 * (1 + timing.warmup_windows + timing.windows)  # full and local ones, the first step's included
+    if not timing.local_windows or (len(windows_ns) < local and not trial.quality.target):
+        return 0.0
+    return 2 * (1 + TRIALS + DROPPED_READINGS + READINGS) * max(windows_ns, default=0) / 1e9
 
 
 def _elements(trial: Trial) -> float:

@@ -26,7 +26,7 @@ TERMINATE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a launch ended: `returncode` of its first process that failed, else 0; `overdue` when its time ran out."""
+    """How a launch ended: `returncode` of the process that failed first, else 0; `overdue` when its time ran out."""
 
     returncode: int
     overdue: str | None
@@ -55,10 +55,16 @@ def execute(
             for command in commands:
                 processes.append(_start(command, folder, log))
             overdue = _wait(processes, watch, timeout_s, lease_file, tick)
+            failed = _failures(processes)
         finally:
             _end(processes, folder)
-    failed = [process.returncode for process in processes if process.returncode]
+    failed += _failures(processes)
     return Ended(failed[0] if failed else 0, overdue, time.perf_counter_ns() - started)
+
+
+def _failures(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit statuses of those that have ended, but not well."""
+    return [status for process in processes if (status := process.poll())]
 
 
 def _start(command: Command, folder: Path, log: BinaryIO) -> subprocess.Popen[bytes]:
@@ -84,7 +90,7 @@ def _wait(
     tick: Callable[[], None],
 ) -> str | None:
     """Returns when all have ended, or when they must be ended: a sentence when the time is up or all stand still,
-    None when a rank has failed."""
+    None when a rank or one of several launchers has failed."""
     began = inspected = renewed = time.monotonic()
     since: float | None = None
     lease.renew(lease_file)
@@ -100,7 +106,7 @@ def _wait(
             continue
         inspected = now
         tick()
-        since = (since or now) if watch.has_failed() else None
+        since = (since or now) if watch.has_failed() or _failures(processes) else None
         if since is not None and now - since > GRACE_S:
             return None
         hung = watch.hung() if since is None else None

@@ -23,12 +23,14 @@ ORDER = (None, "start", "build", "warmup", "windows", "finish", "stop", "end")
 
 @dataclass(slots=True)
 class Watch:
-    """One launch's ranks, by the files that they write. `patience` is the study's factor on every deadline."""
+    """One launch's ranks, by the files that they write. `patience` is the study's factor on every deadline; `here` are
+    the names of hosts whose processes can be seen from this one."""
 
     folder: Path
     ranks: int
     trial: Trial
     patience: float
+    here: frozenset[str] = field(default_factory=lambda: frozenset({socket.gethostname()}))
     clock: Callable[[], float] = time.monotonic
     _sizes: tuple[int, ...] = ()
     _moved: float = field(default=0.0)
@@ -75,6 +77,7 @@ class Watch:
         if absent:
             return f"rank {absent[0]} never arrived"
         self._ask_for_stacks()
+        hosts = [info.host for of_rank in lines if isinstance(info := of_rank[0], RankInfo)]
         stands = [self._where(rank) for rank in range(self.ranks)]
         silent = [rank for rank, at in enumerate(stands) if at is None]
         if silent and len(silent) < self.ranks:
@@ -86,8 +89,12 @@ class Watch:
             behind = [rank for rank in range(self.ranks) if not stacks.waits(self._stacks(rank))]
         if 0 < len(behind) < self.ranks:
             rank = behind[0]
-            return f"rank {rank} did not arrive: in {phases[rank]} at {stands[rank]}; the others wait for it"
+            link = f", or a link of {hosts[rank]} is cut" if len(set(hosts)) > 1 else ""
+            return f"rank {rank} did not arrive: in {phases[rank]} at {stands[rank]}; the others wait for it{link}"
         places = ", ".join(f"rank {rank} in {phases[rank]} at {at}" for rank, at in enumerate(stands))
+        if len(set(hosts)) > 1 and not silent:
+            between = ", ".join(sorted(set(hosts)))
+            places = f"all ranks respond and wait, as when a link between {between} is cut: {places}"
         return f"{places} (stacks: {self.folder}/rank-*.stack)"
 
     def _ask_for_stacks(self) -> None:
@@ -125,7 +132,7 @@ class Watch:
                 info = journal.decode_line(lines.readline())
         except (OSError, TrialError):
             return None
-        return info.pid if isinstance(info, RankInfo) and info.host == socket.gethostname() else None
+        return info.pid if isinstance(info, RankInfo) and info.host in self.here else None
 
     def _size(self, rank: int) -> int:
         try:

@@ -93,18 +93,33 @@ def find_world(assignment: Assignment, folder: Path, environ: Mapping[str, str])
         network_interface=assignment.network_interface,
         rendezvous_port=assignment.rendezvous_port,
         rendezvous=FileRendezvous(folder / "rendezvous"),
+        traced=assignment.traced_windows > 0,
     )
 
 
-def own_address(interface: str | None) -> str:
-    """IPv4 address of `interface`, or the one that the host's own name resolves to. Raises TrialError."""
-    if interface is None:
-        return socket.gethostbyname(socket.gethostname())
-    found = psutil.net_if_addrs().get(interface)
-    if found is None:
-        allowed = ", ".join(sorted(psutil.net_if_addrs()))
-        raise TrialError(f"{socket.gethostname()} has no network interface {interface!r}; it has {allowed}")
-    for entry in found:
+def own_address(interfaces: str | None) -> str:
+    """IPv4 address of the first of the `interfaces`, or the one that the host's own name resolves to. Raises TrialError
+    where there is none, or none that another host could reach."""
+    host = socket.gethostname()
+    if interfaces is None:
+        return _address_of(host)
+    there = psutil.net_if_addrs()
+    for interface in interfaces.split(","):
+        if interface not in there:
+            raise TrialError(f"{host} has no network interface {interface!r}; it has {', '.join(sorted(there))}")
+    for entry in there[interfaces.split(",")[0]]:
         if entry.family == socket.AF_INET:
             return entry.address
-    raise TrialError(f"network interface {interface!r} of {socket.gethostname()} has no IPv4 address")
+    raise TrialError(f"network interface {interfaces.split(',')[0]!r} of {host} has no IPv4 address")
+
+
+def _address_of(host: str) -> str:
+    try:
+        address = socket.gethostbyname(host)
+    except OSError as error:
+        raise TrialError(f"{host} does not resolve its own name ({error}); give --network-interfaces") from None
+    if address.startswith("127."):
+        raise TrialError(
+            f"{host} resolves its own name to {address}, which no other host can reach; give --network-interfaces"
+        )
+    return address

@@ -18,11 +18,17 @@ from bench.stats.estimates import holm as holm
 from bench.stats.estimates import over_launches as over_launches
 from bench.stats.estimates import ratio as ratio
 from bench.stats.estimates import relative_difference as relative_difference
+from bench.stats.ladder import Ladder as Ladder
+from bench.stats.ladder import Part as Part
+from bench.stats.ladder import Rungs as Rungs
+from bench.stats.ladder import hidden_share as hidden_share
+from bench.stats.ladder import ladder as ladder
 from bench.stats.scaling import Amdahl as Amdahl
 from bench.stats.scaling import LatencyBandwidth as LatencyBandwidth
 from bench.stats.scaling import fit_amdahl as fit_amdahl
 from bench.stats.scaling import fit_latency_bandwidth as fit_latency_bandwidth
 from bench.stats.scaling import is_suspect as is_suspect
+from bench.stats.scaling import largest_deviation as largest_deviation
 from bench.stats.scaling import scaling_efficiency as scaling_efficiency
 from bench.stats.scaling import speed_up as speed_up
 from bench.stats.scaling import strong_efficiency as strong_efficiency
@@ -32,6 +38,8 @@ from bench.stats.sequence import drift as drift
 from bench.stats.sequence import half_width as half_width
 from bench.stats.sequence import settled as settled
 from bench.stats.sequence import stopping as stopping
+from bench.stats.stragglers import Readiness as Readiness
+from bench.stats.stragglers import readiness as readiness
 from bench.stats.windows import Integers as Integers
 from bench.stats.windows import Pace as Pace
 from bench.stats.windows import num_outliers as num_outliers

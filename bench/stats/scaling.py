@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from bench.stats.estimates import Estimate, ratio
 
+_ROUNDING = 1e-9
+
 
 def scaling_efficiency(rates: Sequence[float], baseline_rates: Sequence[float], replicas: int) -> Estimate | None:
     """Weak scaling: R(N) / (N R(1)); 1.0 is perfect. The interval is the ratio's, divided by N."""
@@ -22,14 +24,15 @@ def strong_efficiency(times: Sequence[float], baseline_times: Sequence[float], r
 
 
 def speed_up(times: Sequence[float], baseline_times: Sequence[float]) -> Estimate | None:
-    """T(1) / T(N) at a fixed global batch; N is perfect."""
+    """T(1) / T(N), times of the same samples; N is perfect. A step has the same samples at a fixed global batch; at a
+    fixed batch per replica, times per sample are to be given (the scaled speed-up)."""
     return ratio(baseline_times, times)
 
 
-def is_suspect(efficiency: Estimate) -> bool | None:
-    """True when the whole interval lies above 1: caches aside, the baseline or the work is then not what it seems.
-    None where there is no interval."""
-    return None if efficiency.low is None else efficiency.low > 1
+def is_suspect(efficiency: Estimate) -> bool:
+    """Above 1 with the whole interval, or, where there is none, with the point: caches aside, the baseline or the work
+    is then not what it seems. An interval that holds 1 says that chance suffices."""
+    return (efficiency.point if efficiency.low is None else efficiency.low) > 1 + _ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +60,43 @@ def fit_amdahl(replicas: Sequence[int], times: Sequence[float]) -> Amdahl | None
 
 @dataclass(frozen=True, slots=True)
 class LatencyBandwidth:
-    """T(N) = alone + 2 (N - 1) latency + 2 (N - 1) / N seconds_per_message: a ring all-reduce after the step.
+    """T(N) = work + 2 (N - 1) latency + 2 (N - 1) / N message: a step, then a ring all-reduce.
 
     Thakur, Rabenseifner and Gropp, IJHPCA 19 (2005): 2 (N - 1) messages of 1 / N of the gradients each.
     `message` is the time that all gradients take at full bandwidth, so bandwidth = gradient bytes / message.
-    All in the unit of the times.
+    The work is `alone`, the step of one replica; `divided` (fixed global batch): alone / N. All in the unit of the
+    times.
     """
 
     alone: float
     latency: float
     message: float
+    divided: bool = False
 
     def time(self, replicas: float) -> float:
-        return self.alone + 2 * (replicas - 1) * (self.latency + self.message / replicas)
+        work = self.alone / replicas if self.divided else self.alone
+        return work + 2 * (replicas - 1) * (self.latency + self.message / replicas)
 
 
-def fit_latency_bandwidth(replicas: Sequence[int], times: Sequence[float]) -> LatencyBandwidth | None:
-    """Least squares of relative error at a fixed batch per replica, all parts at least 0. None below three different
-    replica counts."""
+def fit_latency_bandwidth(
+    replicas: Sequence[int], times: Sequence[float], divided: bool = False
+) -> LatencyBandwidth | None:
+    """Least squares of relative error over times of a step, all parts at least 0. None below three different replica
+    counts. `divided`: the batch of the whole job is fixed, not that of a replica."""
     sizes = np.asarray(replicas, np.float64)
-    found = _fit([np.ones_like(sizes), 2 * (sizes - 1), 2 * (sizes - 1) / sizes], times)
-    return None if found is None else LatencyBandwidth(*found)
+    work = 1 / sizes if divided else np.ones_like(sizes)
+    found = _fit([work, 2 * (sizes - 1), 2 * (sizes - 1) / sizes], times)
+    if found is None:
+        return None
+    alone, latency, message = found
+    return LatencyBandwidth(alone, latency, message, divided)
+
+
+def largest_deviation(curve: Amdahl | LatencyBandwidth, replicas: Sequence[int], times: Sequence[float]) -> float:
+    """Of the curve from any of the times, relative to it; 0 of none. With as many parts as replica counts a curve can
+    pass through all of them, and a small deviation then says nothing."""
+    deviations = [abs(curve.time(size) / time - 1) for size, time in zip(replicas, times, strict=True)]
+    return max(deviations, default=0.0)
 
 
 def _divided(found: Estimate | None, replicas: int) -> Estimate | None:

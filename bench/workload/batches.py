@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.clock import SYSTEM_CLOCK, Clock
 from bench.protocols import Array, Batch
 from bench.records import Task, Workload
 from bench.workload.corpus import read_meta
@@ -55,11 +56,17 @@ class Batches:
     """Sample i of step s is a function of (seed, s, i), where i = replica * batch_per_replica + position.
 
     A replica's microbatches are consecutive parts of its batch. Not an iterator: any step can be asked for at any
-    time. Holds the corpus memory-mapped.
+    time. Holds the corpus memory-mapped. `clock` sleeps for the workload's programmed delay.
     """
 
     def __init__(
-        self, corpus_folder: Path, workload: Workload, first_replica: int, local_replicas: int, replicas: int
+        self,
+        corpus_folder: Path,
+        workload: Workload,
+        first_replica: int,
+        local_replicas: int,
+        replicas: int,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not 0 <= first_replica < first_replica + local_replicas <= replicas:
             raise ValueError(f"no replicas {first_replica} + {local_replicas} of {replicas}")
@@ -67,6 +74,7 @@ class Batches:
             raise ValueError(f"{workload.batch_per_replica} samples in {workload.accumulation} equal microbatches")
         self._sampler = open_sampler(corpus_folder, workload)
         self._seed = workload.seed
+        self._delay_ns, self._clock = round(workload.input_delay_ms * 1e6), clock
         self._axes = (local_replicas, workload.accumulation, workload.batch_per_replica // workload.accumulation)
         self._indices = np.arange(replicas * workload.batch_per_replica)
         first = first_replica * workload.batch_per_replica
@@ -74,6 +82,8 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """This rank's share of a step; new arrays at every call."""
+        if self._delay_ns:
+            self._clock.sleep_ns(self._delay_ns)
         keys = sample_keys(self._seed, step, self._indices)
         arrays, global_weights = self._sampler.sample(keys, self._own)
         return _batch(step, arrays, global_weights, self._axes)

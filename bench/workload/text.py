@@ -115,7 +115,8 @@ def read_columns(path: Path, kinds: Mapping[str, Sequence[str]]) -> dict[str, li
             _check_column(path, file.schema_arrow, name, allowed)
         table = file.read(columns=list(kinds))
     except (ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}") from None
+        # Arrow's own words have line breaks in them.
+        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     return {name: table[name].to_pylist() for name in kinds}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backends import BACKENDS, Entry
-from bench.records import Compute, LossScale, Optimizer, Task, Trial, Wire, Workload
+from bench.records import Algorithm, Compute, LossScale, Optimizer, Task, Trial, Wire, Workload
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 GLOBAL_BATCH = 8
@@ -16,6 +16,9 @@ WITH_REFERENCE = ("sgd", "wire", "float16", "adamw", "classification", "ner")
 FIFTY = ("fifty_pretraining", "fifty_ner", "fifty_classification")
 # One for each framework: a process waits tens of seconds for a compiler of C++ code.
 COMPILED = (("torch_bare", 1), ("tf_horovod", 2))
+
+# Over MPI Horovod runs the algorithm that its ranks were started for. Others do a few steps under another launcher.
+UNDER = {("torch_horovod", "mpirun"): "ring", ("tf_horovod", "mpirun"): "tree"}
 
 
 class Scenario(NamedTuple):
@@ -29,6 +32,7 @@ class Scenario(NamedTuple):
     data: str = "builtin"
     compute: Compute = "float32"
     wire: Wire = "float32"
+    allreduce: Algorithm = "auto"
     loss_scale: LossScale = LossScale()
     compile: bool = False
 
@@ -36,6 +40,10 @@ class Scenario(NamedTuple):
 SCENARIOS: dict[str, Scenario] = {
     "adamw": Scenario(),
     "few": Scenario(),
+    "alone": Scenario(),
+    "algorithms": Scenario(),
+    "ring": Scenario(allreduce="ring"),
+    "tree": Scenario(allreduce="tree"),
     "protocol_only": Scenario(),
     "sgd": Scenario(
         dropout=0.1, optimizer=Optimizer(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.1)
@@ -68,6 +76,12 @@ def cells() -> list[tuple[str, int]]:
 def whole(backend: str, replicas: int) -> bool:
     """Whether the cell runs all scenarios. A wrapper's single replica does only what a wrapper can break."""
     return replicas == 2 or BACKENDS[backend].max_replicas == 1
+
+
+def with_three(backend: str) -> tuple[str, ...]:
+    """The scenarios of its launch with three replicas; where the algorithm is chosen in the process, each of them."""
+    row = BACKENDS[backend]
+    return ("alone", "algorithms") if len(row.allreduce) > 1 and not row.allreduce_by else ("alone",)
 
 
 def has(cell: tuple[str, int], scenario: str) -> bool:
@@ -109,6 +123,7 @@ def trial_of(scenario: str, backend: str, replicas: int, options: dict[str, Any]
         optimizer=asked.optimizer,
         compute=asked.compute,
         wire=asked.wire if replicas > 1 and asked.wire in BACKENDS[backend].wire else "float32",
+        allreduce=asked.allreduce,
         loss_scale=asked.loss_scale,
         compile=asked.compile,
         options=options,

@@ -138,14 +138,18 @@ def received_bytes() -> int:
 def run_all(backend: Backend, world: World, folder: Path, seen: Seen) -> None:
     """Every scenario of plan.json; one that fails in all ranks alike leaves the others to go on."""
     import scenarios
+    from collectives import collectives
 
     run: Run | None = None
     for plan in json.loads((folder / "plan.json").read_text()):
         name, began = plan["scenario"], time.perf_counter()
         try:
-            # Bad input goes to what was built last: a build more would cost a launch's time and show nothing.
-            run = run if run is not None and name == "bad_input" else Run(backend, world, plan)
-            seen[name] = scenarios.SCENARIOS[name](run)
+            if name == "alone":  # without a build
+                seen[name] = {"collectives": collectives(backend, built=False)}
+            else:
+                # Bad input goes to what was built last: a build more would cost a launch's time and show nothing.
+                run = run if run is not None and name == "bad_input" else Run(backend, world, plan)
+                seen[name] = scenarios.SCENARIOS[name](run)
         except Exception:
             seen["errors"][name] = traceback.format_exc()
         seen["seconds"][name] = round(time.perf_counter() - began, 2)

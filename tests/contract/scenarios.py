@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
-from arithmetic import relative_errors
+from arithmetic import Values, relative_errors
+from collectives import collectives
 from comparisons import DETOUR, STEPS, first_replica, reference_errors, two_steps_by_the_formula
 from low_precision import bfloat16, float16, wire
 from ranks import Run, Seen
 
+from backends import BACKENDS
 from bench.protocols import Batch
 
 REPEATED = 20
@@ -42,6 +45,7 @@ def adamw(run: Run) -> Seen:
         "rest": run.train(run.steps(2, STEPS - 2)),
         "digests": run.digests(),
         **run.described(),
+        "collectives": collectives(run.backend),
     }
 
 
@@ -192,6 +196,26 @@ def few(run: Run) -> Seen:
     return {"trained": run.train(run.steps(0, DETOUR)), "digests": run.digests(), **run.described()}
 
 
+def algorithm(run: Run) -> Seen:
+    """A few steps, and an exchange of values of which float32 loses some: what is left tells who was added to whom."""
+    values = ([1e8, 1.0, -1e8] * run.world.replicas)[run.world.rank]
+    left = np.concatenate([np.ravel(tensor.value) for tensor in run.backend.planted([values])])
+    return {**few(run), "left": sorted(set(np.round(left, 3).tolist()))}
+
+
+def algorithms(run: Run) -> Seen:
+    """The same with each algorithm of the backend's row, and the gradients of a step against those of `auto`."""
+    seen: Seen = {}
+    first: Values = {}
+    for name in BACKENDS[run.trial.backend].allreduce:
+        run.backend.build(msgspec.structs.replace(run.trial, allreduce=name), Path(run.plan["checkpoint"]))
+        run.train([run.batch(0)])
+        gradients = run.values("gradient")
+        first = first or gradients
+        seen[name] = {**algorithm(run), "errors": relative_errors(gradients, first)}
+    return seen
+
+
 def fifty(run: Run) -> Seen:
     """50 steps; rank 0 leaves what they added to each tensor of its first replica."""
     start = run.values("weight")
@@ -247,6 +271,9 @@ SCENARIOS: dict[str, Callable[[Run], Seen]] = {
     "float16": float16,
     "compiled": compiled,
     "few": few,
+    "ring": algorithm,
+    "tree": algorithm,
+    "algorithms": algorithms,
     "fifty_pretraining": fifty,
     "fifty_ner": fifty,
     "fifty_classification": fifty,

@@ -334,10 +334,11 @@ def test_every_launcher_trains_the_same(
     reason = launch_refusal(backend, launcher)
     if reason is not None:
         pytest.skip(reason)
-    under_it, usual = launches.get(backend, 2, launcher, ("few",)), launches.get(backend, 2)
-    ranks = [rank["trained"] for rank in under_it.of("few")]
+    scenario = plans.UNDER.get((backend, launcher), "few")
+    under_it, usual = launches.get(backend, 2, launcher, (scenario,)), launches.get(backend, 2)
+    ranks = [rank["trained"] for rank in under_it.of(scenario)]
     assert [rank["launcher"] for rank in under_it.ranks] == [launcher] * 2
     expected = curve(global_losses, usual.of("adamw"), "first", "second", "rest")[:3]
     assert global_losses(ranks) == pytest.approx(expected, rel=1e-6)
-    assert len(set(per_replica(under_it.of("few"), "digests"))) == 1
+    assert len(set(per_replica(under_it.of(scenario), "digests"))) == 1
     assert under_it.left == []

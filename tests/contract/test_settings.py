@@ -15,11 +15,12 @@ pytestmark = pytest.mark.slow
 # The last step before the settings were read; the schedule of "classification" is in its decay there.
 LAST_STEP = {"adamw": 7, "sgd": 1, "classification": 7, "ner": 7}
 HAS = {
-    "adamw": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-6, "momentum": None},
-    "lamb": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-6, "momentum": None},
-    "sgd": {"beta_1": None, "beta_2": None, "epsilon": None, "momentum": 0.9},
-    "adafactor": {"beta_1": None, "beta_2": None, "momentum": None},
+    "adamw": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-6},
+    "lamb": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-6, "clip_norm": 0.01},
+    "sgd": {"momentum": 0.9},
+    "adafactor": {"beta_2_decay": -0.8, "variance_epsilon": 1e-15, "scale_epsilon": 1e-3, "clip_threshold": 1.0},
 }
+OWN = {name: None for settings in HAS.values() for name in settings} | {"clip_norm": 0.0}
 
 
 def test_facts_are_read_from_the_live_objects(seen: Any, cell: Any) -> None:
@@ -52,8 +53,8 @@ def test_every_tensor_has_the_settings_that_the_trial_asks_for(
         for name, each in settings.items():
             assert each["learning_rate"] == pytest.approx(wanted.learning_rate_at(step), rel=1e-6), name
             assert each["weight_decay"] == pytest.approx(decay_of(name, wanted), rel=1e-6), name
-            own = {key: each.get(key) for key in HAS[wanted.name]}
-            assert own == pytest.approx(HAS[wanted.name]), name  # 1e-6 relative
+            own = {key: each.get(key) for key in OWN}
+            assert own == pytest.approx(OWN | HAS[wanted.name], rel=1e-6, abs=0.0), name
 
 
 def test_the_schedule_is_past_its_warm_up_and_before_its_end() -> None:

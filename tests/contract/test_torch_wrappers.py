@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import plans
 import pytest
 
 from bench.records import Trial
@@ -77,13 +78,20 @@ def test_horovod_issues_one_all_reduce_per_tensor(launches: Any, launch_refusal:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "communication", "algorithm"), [("horovodrun", "gloo", "ring"), ("mpirun", "mpi", "unknown")]
+    ("backend", "launcher", "communication", "algorithm"),
+    [
+        ("torch_horovod", "horovodrun", "gloo", "ring"),
+        ("torch_horovod", "mpirun", "mpi", "ring"),
+        ("tf_horovod", "mpirun", "mpi", "tree"),
+    ],
 )
 def test_horovod_says_what_carries_it(
-    launches: Any, launch_refusal: Any, launcher: str, communication: str, algorithm: str
+    launches: Any, launch_refusal: Any, backend: str, launcher: str, communication: str, algorithm: str
 ) -> None:
-    needs(launch_refusal, "torch_horovod", launcher)
-    scenarios, name = (("few",), "few") if launcher == "mpirun" else ((), "adamw")
-    for rank in launches.get("torch_horovod", 2, launcher, scenarios).of(name):
+    needs(launch_refusal, backend, launcher)
+    name = plans.UNDER.get((backend, launcher), "adamw")
+    scenarios = (name,) if launcher == "mpirun" else ()
+    for rank in launches.get(backend, 2, launcher, scenarios).of(name):
         assert rank["facts"]["settings"]["communication"] == communication
         assert rank["facts"]["algorithm"] == algorithm
+        assert launcher != "mpirun" or rank["facts"]["algorithm_evidence"].startswith("read back from Open MPI")

@@ -1,5 +1,8 @@
 """Trial to command line, without a cluster."""
 
+import shlex
+import socket
+
 import pytest
 
 from bench.errors import UserError
@@ -38,9 +41,52 @@ def test_horovodruns_own_flags_are_passed_on_as_separate_arguments(tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("launcher", ["horovodrun", "mpirun"])
+def test_hosts_are_given_no_more_slots_than_there_are_ranks(tmp_path, launcher):
+    """horovodrun starts a rank in every slot."""
+    given = argv(Trial(backend="torch_ddp", replicas=3, launcher=launcher), tmp_path, hosts=(("h1", 2), ("h2", 2), ("h3", 2)))  # fmt: skip
+    assert given[given.index("-H") + 1] == "h1:2,h2:1"
+
+
 def test_torchrun_needs_no_free_port_to_be_guessed(tmp_path):
     given = argv(Trial(backend="torch_ddp", replicas=2, launcher="torchrun"), tmp_path)
     assert given[0] == "/v/torchrun" and "localhost:0" in given and given[-1] == str(tmp_path)
+
+
+def test_torchrun_on_several_hosts_is_one_command_for_each_over_ssh(tmp_path):
+    cluster = Cluster(
+        programs=PROGRAMS, hosts=(("h1", 2), ("h2", 2), ("h3", 2)), ssh_port=2222, ssh_identity_file="/k/a b"
+    )
+    trial = Trial(backend="torch_ddp", replicas=3, launcher="torchrun")
+    started = commands(trial, tmp_path, "/v/python", cluster, {"PATH": "/bin"})
+    assert [command.argv[:8] for command in started] == [
+        ("ssh", "-o", "BatchMode=yes", "-p", "2222", "-i", "/k/a b", host) for host in ("h1", "h2")
+    ]
+    first, second = [shlex.split(command.argv[8]) for command in started]
+    assert first[0] == "env" and "PATH=/bin" in first and "OMP_NUM_THREADS=1" in first
+    begins = first.index("/v/torchrun")
+    assert first[begins:] == [
+        "/v/torchrun", "--nnodes", "2", "--nproc-per-node", "2", "--node-rank", "0", "--master-addr", "h1",
+        "--master-port", first[begins + 10], "--no-python", *WORKER, str(tmp_path),
+    ]  # fmt: skip
+    assert second[begins:] == [
+        {4: "1", 6: "1"}.get(place, word) for place, word in enumerate(first[begins:])
+    ]  # fmt: skip
+    assert 20_000 <= int(first[begins + 10]) < 30_000
+
+
+def test_torchrun_does_not_reach_this_machine_over_ssh(tmp_path):
+    cluster = Cluster(programs=PROGRAMS, hosts=((socket.gethostname(), 1), ("h2", 1)))
+    here, there = commands(Trial(backend="torch_ddp", launcher="torchrun"), tmp_path, "/v/python", cluster, {})
+    assert (here.argv[0], there.argv[0]) == ("/v/torchrun", "ssh")
+
+
+@pytest.mark.parametrize("launcher", ["horovodrun", "mpirun", "local"])
+def test_a_launcher_starts_behind_the_door_of_its_cluster_with_its_variables(tmp_path, launcher):
+    cluster = Cluster(programs=PROGRAMS, hosts=(("h1", 2),), door=("enter", "h1"), variables={"PATH": "/set:/bin"})
+    for command in commands(Trial(backend="null", launcher=launcher), tmp_path, "/v/python", cluster, {"PATH": "/bin"}):
+        assert command.argv[:2] == ("enter", "h1") and command.argv[-1] == str(tmp_path)
+        assert command.environment["PATH"] == "/set:/bin"
 
 
 def test_mpirun_does_not_bind_ranks_to_cores(tmp_path):

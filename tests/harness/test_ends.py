@@ -6,7 +6,14 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
+
+from bench.launch import execute
+from bench.launch.commands import Command
+from bench.launch.deadlines import deadline_s
+from bench.launch.watch import Watch
+from bench.records import RankInfo, Timing, Trial
 
 WATCH = """
 import sys, time
@@ -55,6 +62,34 @@ def test_a_lease_that_is_removed_ends_the_rank(tmp_path):
     with start(WATCH, lease) as process:
         lease.unlink()
         assert process.wait(timeout=10) == 76
+
+
+def test_a_launcher_that_fails_ends_those_of_the_other_hosts_and_its_status_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "GRACE_S", 0.0)
+    commands = [
+        Command((sys.executable, "-c", code), dict(os.environ)) for code in ("import time; time.sleep(60)", "exit(3)")
+    ]
+    ended = execute.execute(commands, Watch(tmp_path, 2, Trial(backend="null"), 1.0), 60.0, tmp_path / "lease")
+    assert (ended.returncode, ended.overdue) == (3, None)
+    assert ended.wall_ns < 20e9
+
+
+def test_the_exchange_timed_alone_is_given_longer_than_a_window():
+    """Its 26 readings write nothing until the last; over a slow link each takes as long as a step of 3 s."""
+    trial = Trial(backend="null", timing=Timing(warmup_windows=1, windows=2, steps_per_window=1, local_windows=True))
+    windows_ns = [3_000_000_000, 100_000_000] * 4
+    assert deadline_s(trial, "windows", windows_ns[:-1], 1.0) == 60.0
+    assert deadline_s(trial, "windows", windows_ns, 1.0) == 60.0 + 2 * 26 * 3.0
+
+
+def test_a_rank_that_died_is_noticed_on_hosts_whose_processes_can_be_seen_only(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    info = RankInfo(rank=0, host="host0", pid=ended.pid, launcher="horovodrun")
+    (tmp_path / "rank-0.jsonl").write_bytes(msgspec.json.encode(info) + b"\n")
+    trial = Trial(backend="null", replicas=1)
+    assert Watch(tmp_path, 1, trial, 1.0, frozenset({"host0"})).has_failed()
+    assert not Watch(tmp_path, 1, trial, 1.0).has_failed()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bench import gates, tolerances
-from bench.gates import exchange, launch, losses, rehearsal, settings
+from bench.gates import curves, exchange, launch, losses, rehearsal, settings
 from bench.records import (
     Assignment,
     DataDigest,
@@ -28,6 +28,7 @@ from bench.records import (
     Weights,
     Workload,
 )
+from reports import verdict
 
 FACTS = Facts(
     parameter_elements=100, compute_dtype="float32", wire_dtype=None, exchange_elements=None, exchange_bytes=None,
@@ -61,7 +62,7 @@ def test_sound_ranks_pass_every_gate():
     outcomes = gates.of_launch(ASSIGNMENT, [report(0), report(1)])
     assert {outcome.gate: outcome.holds for outcome in outcomes} == {
         "parameters": True, "threads": None, "precision": True, "settings": True, "loss scale": None,
-        "exchange": None, "data": True, "finite loss": True, "weights": True,
+        "exchange": None, "all-reduce": True, "data": True, "finite loss": True, "weights": True,
     }  # fmt: skip
     assert gates.first_failure(outcomes) is None
 
@@ -194,6 +195,22 @@ def test_a_precision_that_was_not_asked_for_is_named(facts, sentence):
     assert (outcome.holds, outcome.sentence) == (False, sentence)
 
 
+def test_an_all_reduce_that_was_not_asked_for_is_named_with_the_one_that_was():
+    tree = Trial(backend="torch_ddp", allreduce="tree")
+    ran = [
+        told(0, algorithm="tree", algorithm_evidence="our code"),
+        told(1, algorithm="ring", algorithm_evidence="Gloo"),
+    ]
+    assert exchange.asked_algorithm(tree, ran[:1]).holds is True
+    outcome = exchange.asked_algorithm(tree, ran)
+    assert (outcome.holds, outcome.sentence) == (False, "rank 1 ran ring, asked was tree (Gloo)")
+    outcome = exchange.asked_algorithm(Trial(backend="torch_ddp"), ran)
+    assert (outcome.holds, outcome.sentence) == (False, "rank 1 ran ring, rank 0 tree")
+    unseen = [told(0, algorithm="unknown", algorithm_evidence="not observed")] * 2
+    assert exchange.asked_algorithm(Trial(backend="torch_horovod"), unseen).holds is None
+    assert exchange.asked_algorithm(tree, unseen).holds is False
+
+
 def test_the_checkpoint_says_how_much_is_trained(tmp_path):
     header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
@@ -205,6 +222,7 @@ def test_the_checkpoint_says_how_much_is_trained(tmp_path):
 def tensor(name: str, **changes) -> TensorSettings:
     """As AdamW has it after the one step of `report`."""
     given = {"learning_rate": 1e-4, "weight_decay": 0.01, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-6}
+    given |= {"clip_norm": 0.0}
     return TensorSettings(name=name, **(given | changes))
 
 
@@ -217,6 +235,12 @@ def tensor(name: str, **changes) -> TensorSettings:
         (tensor("a.dense.weight", weight_decay=0.011), "weight_decay 0.011, expected 0.01"),
         (tensor("a.dense.bias"), "weight_decay 0.01, expected 0.0"),
         (tensor("a.dense.weight", beta_2=None), "beta_2 unknown, expected 0.999"),
+        (tensor("a.dense.weight", clip_norm=1.0), "clip_norm 1.0, expected 0.0"),
+        (tensor("a.dense.weight", clip_norm=None), "clip_norm unknown, expected 0.0"),
+        (
+            tensor("a.dense.weight", beta_1=0.8, epsilon=1e-8),
+            "beta_1 0.8, expected 0.9; epsilon 1e-08, expected 1e-06",
+        ),
         (
             tensor("a.LayerNorm.weight", weight_decay=0.0, layer_norm_epsilon=1e-6),
             "layer_norm_epsilon 1e-06, expected 1e-12",
@@ -235,12 +259,27 @@ def test_each_setting_of_each_tensor_is_compared_with_what_was_asked(given, wron
 
 def test_the_rate_is_that_of_the_last_step_and_momentum_belongs_to_sgd():
     asked = Optimizer(name="sgd", learning_rate=0.4, momentum=0.9, warmup_steps=4)
-    given = TensorSettings(name="w.weight", learning_rate=0.1, weight_decay=0.01, momentum=0.9)
+    given = TensorSettings(name="w.weight", learning_rate=0.1, weight_decay=0.01, momentum=0.9, clip_norm=0.0)
     one = dataclasses.replace(report(0), settings=Settings(tensors=[given]))
     assert settings.asked_settings(msgspec.structs.replace(PAIR, optimizer=asked), [one], None).holds is True
     two = dataclasses.replace(one, losses=one.losses * 2)
     outcome = settings.asked_settings(msgspec.structs.replace(PAIR, optimizer=asked), [two], None)
     assert outcome.sentence == "rank 0: w.weight has learning_rate 0.1, expected 0.2"
+
+
+ADAFACTOR = {"beta_2_decay": -0.8, "variance_epsilon": 1e-15, "scale_epsilon": 1e-3, "clip_threshold": 1.0}
+
+
+@pytest.mark.parametrize("field", ADAFACTOR)
+def test_each_constant_of_adafactor_is_read_back(field):
+    asked = msgspec.structs.replace(PAIR, optimizer=Optimizer(name="adafactor", clip_norm=0.5))
+    right = TensorSettings(name="w.weight", learning_rate=1e-4, weight_decay=0.01, clip_norm=0.5, **ADAFACTOR)
+    wrong = msgspec.structs.replace(right, **{field: 2 * ADAFACTOR[field]})
+    for given, holds in ((right, True), (wrong, False)):
+        one = dataclasses.replace(report(0), settings=Settings(tensors=[given]))
+        outcome = settings.asked_settings(asked, [one], None)
+        assert outcome.holds is holds
+    assert outcome.sentence == f"rank 0: w.weight has {field} {2 * ADAFACTOR[field]}, expected {ADAFACTOR[field]}"
 
 
 def test_a_trained_tensor_without_settings_is_named():
@@ -329,11 +368,12 @@ def test_a_weight_that_a_restore_does_not_bring_back_is_named():
 # ---- between trials -----------------------------------------------------------------------------------------
 
 
-def result(backend="torch_ddp", losses=(2.0, 1.0), digest="ab", parameters=100, **trial) -> TrialResult:
+def result(backend="torch_ddp", losses=(2.0, 1.0), digest="ab", parameters=100, skipped=None, **trial) -> TrialResult:
     asked = Trial(backend=backend, **trial)
     repeat = Repeat(
         trial_id=asked.id, repeat=0, started_utc="", wall_ns=1, command=[], error=None, gates=[], losses=list(losses),
-        facts=[msgspec.structs.replace(FACTS, parameter_elements=parameters)], setup=[], hosts=[], data_samples=8,
+        facts=[msgspec.structs.replace(FACTS, parameter_elements=parameters, skipped_steps=skipped)], setup=[],
+        hosts=[], data_samples=8,
         data_digest=digest, evaluations=[], journals=[], warmup_windows=None, settled=None,
     )  # fmt: skip
     return TrialResult(
@@ -414,3 +454,79 @@ def test_with_dropout_equality_is_not_claimed():
 
 def test_another_global_batch_is_not_compared():
     assert outcomes(result(replicas=1), result(losses=(5.0, 5.0), digest="cd"))["same losses"] is None
+
+
+# ---- across precisions: on losses that fall by a thousandth a step -------------------------------------------------
+
+FALLING = tuple(10 - 0.01 * step for step in range(10))
+LOW = {"compute": "bfloat16"}
+
+
+def across(*results: TrialResult) -> dict[str, tuple[bool | None, str]]:
+    found = [each for each in gates.between(results) if each.gate == "same losses across precisions"]
+    return {each.trial_id: (each.holds, each.sentence) for each in found}
+
+
+def off(by: float, first: int = 0) -> tuple[float, ...]:
+    return tuple(loss * (1 + by) if step >= first else loss for step, loss in enumerate(FALLING))
+
+
+def test_the_gate_across_precisions_is_the_one_that_verdicts_ask_for():
+    assert (curves.SAME_LOSSES, curves.ACROSS_PRECISIONS) == (verdict.SAME_LOSSES, verdict.SAME_LOSSES_ACROSS)
+
+
+def test_losses_of_a_lower_precision_are_compared_with_the_most_exact_one():
+    low, exact = result(losses=off(5e-4), **LOW), result("tf_horovod", losses=FALLING)
+    assert across(low, exact) == {
+        low.trial_id: (
+            True, "within 5.0e-04 over 10 steps, against tf_horovod in float32 on a float32 wire at 2 replica(s)"
+        )
+    }  # fmt: skip
+    assert across(exact, result(losses=FALLING)) == {}  # one precision: nothing to compare across
+
+
+@pytest.mark.parametrize(
+    ("by", "changed"),
+    [
+        (7e-4, LOW),  # 0.15 u is 5.9e-4, and the loss has changed by 0.9 %: u / 100 of it
+        (1e-4, {"compute": "float16"}),
+        (1e-5, {"wire": "float16"}),  # the losses of the first step are those of float32
+        (2e-5, {"wire": "bfloat16", "optimizer": Optimizer(learning_rate=1e-3)}),
+    ],
+)
+def test_losses_beyond_the_bound_of_the_lower_precision_fail_with_the_names_of_both(by, changed):
+    same = {name: value for name, value in changed.items() if name == "optimizer"}
+    exact, like = result(losses=FALLING, **same), result("torch_horovod", losses=FALLING, **same)
+    wrong = result("tf_horovod", losses=off(by), **changed)
+    ((holds, sentence),) = [across(exact, like, wrong)[wrong.trial_id]]
+    assert holds is False
+    asked = wrong.trial
+    assert sentence.startswith(
+        f"tf_horovod in {asked.compute} on a {asked.wire} wire has loss {10 * (1 + by):.9g} at step 0 of repeat 0, "
+        "torch_ddp in float32 on a float32 wire 10: "
+    )
+
+
+def test_a_precision_that_no_other_has_agrees_with_the_others_or_nobody_is_believed():
+    low, exact = result(losses=off(0.01), **LOW), result("tf_horovod", losses=FALLING)
+    assert [holds for holds, _ in across(low, exact).values()] == [False, False]
+
+
+SCALED = {"compute": "float16"}
+
+
+@pytest.mark.parametrize(
+    ("skipped", "by", "holds"),
+    [(0, 5e-4, False), (1, 5e-4, True), (1, 5e-3, None)],  # at step 5 a run one update behind may lose 4 / 5 of 0.9 %
+)
+def test_float16_may_be_as_far_behind_as_the_updates_that_it_says_it_left_out(skipped, by, holds):
+    """One left out in silence is a fault; one too many for what was left out shows nothing, and is none."""
+    exact, like = result(losses=FALLING), result("torch_horovod", losses=FALLING)
+    behind = result("tf_horovod", losses=off(by, first=9), skipped=skipped, **SCALED)
+    assert across(exact, like, behind)[behind.trial_id][0] is holds
+
+
+def test_with_dropout_nothing_is_claimed_across_precisions():
+    noisy = {"workload": Workload(dropout=0.1)}
+    found = across(result(losses=FALLING, **noisy), result("tf_horovod", losses=FALLING, **noisy, **LOW))
+    assert {holds for holds, _ in found.values()} == {None}

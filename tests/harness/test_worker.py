@@ -7,31 +7,18 @@ from pathlib import Path
 import pytest
 
 from backends import null
-from bench import assemble, collect, journal, storage, study, worker
+from bench import assemble, collect, journal, study, worker
+from bench.clock import VirtualClock
 from bench.launch.commands import Cluster
-from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
 from bench.protocols import World
-from bench.records import Assignment, Phase, Timing, Trial, Window, Workload
+from bench.records import Phase, Timing, Trial, Window, Workload
 from bench.run import Observer, begin, prepare
-from bench.storage import seal
+from bench.selfcheck import run_ranks
 from reports.load import load
 from reports.table import rows
 
 MS = 1_000_000
-
-
-class VirtualClock:
-    """Time passes only when somebody sleeps, or obtains a batch."""
-
-    def __init__(self) -> None:
-        self.now_ns = 5_000_000_000
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def sleep_ns(self, duration_ns: int) -> None:
-        self.now_ns += duration_ns
 
 
 @pytest.fixture(scope="session")
@@ -52,30 +39,6 @@ def trial(**changes) -> Trial:
     return Trial(**(given | changes))
 
 
-def run_ranks(asked: Trial, runs: Path, folder: Path) -> Assignment:
-    """Every rank in this process, each with its own virtual clock; the ranks do not wait for one another."""
-    prepared = prepare(asked, runs, Observer())
-    assignment = Assignment(
-        trial=asked, trial_id=asked.id, repeat=0, ranks=asked.replicas, local_replicas=1,
-        data=str(prepared.data), checkpoint=str(prepared.checkpoint),
-    )  # fmt: skip
-    for rank in range(asked.replicas):
-        clock = VirtualClock()
-        backend = null.Backend(clock, clock.sleep_ns)
-        backend.barrier = lambda: None
-        backend.start = lambda world, backend=backend: setattr(backend, "_world", world)
-        world = World(
-            rank=rank, size=asked.replicas, local_rank=rank, local_size=asked.replicas, local_replicas=1,
-            launcher="local", address="127.0.0.1", network_interface=None, rendezvous_port=0,
-            rendezvous=FileRendezvous(folder / "rendezvous"),
-        )  # fmt: skip
-        with journal.Journal(folder, rank) as lines:
-            lines.write(worker.rank_info(world))
-            lines.write(Phase(name="start", at_ns=clock()))
-            worker.run_rank(backend, assignment, world, lines, clock(), clock)
-    return assignment
-
-
 def test_windows_hold_exactly_the_programmed_time(runs, tmp_path):
     run_ranks(trial(), runs, tmp_path)
     windows = [line for line in journal.read(tmp_path, 1) if isinstance(line, Window)]
@@ -91,8 +54,7 @@ def test_windows_hold_exactly_the_programmed_time(runs, tmp_path):
 
 
 def test_the_first_step_and_the_set_up_are_timed_apart(runs, tmp_path):
-    assignment = run_ranks(trial(), runs, tmp_path)
-    repeat = collect.collect(tmp_path, assignment, [], "", Ended(0, None, 1))
+    repeat = run_ranks(trial(), runs, tmp_path)
     assert [(s.build_ns, s.first_step_ns) for s in repeat.setup] == [(7 * MS, 10 * MS), (7 * MS, 12 * MS)]
 
 
@@ -111,11 +73,7 @@ def test_the_report_holds_exactly_the_throughput_that_a_reader_computes_by_hand(
     )
     asked = study.load(path)
     folder = begin(asked, runs, False, Cluster(), Observer())
-    made = folder / asked.trials[0].id / "0"
-    made.mkdir(parents=True)
-    assignment = run_ranks(asked.trials[0], runs, made)
-    repeat = collect.collect(made, assignment, [], "", Ended(0, None, 1))
-    storage.write_atomically(made / "repeat.json", seal(repeat))
+    run_ranks(asked.trials[0], runs, folder / asked.trials[0].id / "0")
     assemble.assemble(folder)
     (row,) = rows(load(folder))
     assert row.status == "ok"
@@ -134,7 +92,7 @@ def test_input_wait_is_the_time_to_obtain_batches_and_part_of_the_window(runs, t
         return obtain(step)
 
     monkeypatch.setattr(batches, "batch", slow)
-    backend = null.Backend(clock, clock.sleep_ns)
+    backend = null.Backend(clock)
     backend._world = World(
         rank=0, size=1, local_rank=0, local_size=1, local_replicas=1, launcher="local", address="127.0.0.1",
         network_interface=None, rendezvous_port=0, rendezvous=FileRendezvous(tmp_path),

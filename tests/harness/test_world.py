@@ -64,5 +64,16 @@ def test_what_one_rank_publishes_another_can_read(tmp_path):
 
 
 def test_an_interface_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(TrialError, match=r"has no network interface 'nope0'; it has .*lo"):
-        own_address("nope0")
+    for given in ("nope0", "lo,nope0"):
+        with pytest.raises(TrialError, match=r"has no network interface 'nope0'; it has .*lo"):
+            own_address(given)
+
+
+def test_of_several_interfaces_the_first_gives_the_address():
+    assert own_address("lo,lo") == "127.0.0.1"
+
+
+def test_a_host_whose_name_means_itself_only_is_told_to_name_an_interface(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    with pytest.raises(TrialError, match="to 127.0.0.1, which no other host can reach; give --network-interfaces"):
+        own_address(None)

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from bench import catalog, hosts
+from bench import hosts
 from bench.cli.hosts import down, up
 from bench.errors import UserError
 from bench.hosts import lifetime, shell
 from bench.hosts.emulated import Emulated
-from bench.launch.commands import Cluster, Command, commands
-from bench.records import Trial
+from tests.hosts.leftovers import abandoned, left_of, namespaces, possible
 
 ROOT = Path(__file__).resolve().parents[2]
-WIRE_BYTES = 11_175_000  # a quarter of BERT-mini's gradients
-WIRE_TOLERANCE = 0.30  # of the wire time, on a machine that others use as well
 
-_reason = hosts.why_not()
-if _reason is None and subprocess.run(("unshare", "--net", "true"), capture_output=True, check=False).returncode:
-    _reason = "network namespaces are not allowed here"
-pytestmark = pytest.mark.skipif(_reason is not None, reason=str(_reason))
-
-
-def namespaces(identifier: str = "") -> list[str]:
-    return sorted(path.name for path in lifetime.NAMESPACES.glob(f"paceline-{identifier}*"))
-
-
-def left_of(identifier: str) -> list[Path]:
-    found = [
-        path for folder in (lifetime.NAMESPACES, lifetime.FILES) for path in folder.glob(f"paceline-{identifier}-*")
-    ]
-    return found + list(shell.STATE.glob(f"{identifier}*"))
+pytestmark = possible
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +35,9 @@ def pair() -> Iterator[Emulated]:
 
 def on(emulated: Emulated, command: tuple[str, ...], host: int = 0, **more: str) -> str:
     """Standard output of a command on a host."""
-    environment = {**os.environ, **emulated.environment, **more}
+    environment = {**os.environ, **emulated.cluster.variables, **more}
     done = subprocess.run(
         (*emulated.inside(host), *command), env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-def launched(emulated: Emulated, trial: Trial, folder: Path, worker: tuple[str, ...], mpi: bool = False) -> str:
-    """Output of the real launcher's ranks, with `worker` in place of the harness's own."""
-    cluster = Cluster(hosts=emulated.cluster.hosts, network_interface="eth0", mpi=mpi)
-    (built,) = commands(trial, folder, sys.executable, cluster, os.environ)
-    own = (sys.executable, "-P", "-m", "bench.worker", str(folder))
-    assert built.argv[-len(own) :] == own
-    (placed,) = emulated.place([Command((*built.argv[: -len(own)], *worker), built.environment)])
-    done = subprocess.run(
-        placed.argv, env=dict(placed.environment), cwd=folder, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -94,55 +59,6 @@ def test_the_ssh_of_the_set_refuses_a_host_that_is_not_in_it(pair: Emulated) -> 
         [shell.shell_folder(pair.identifier) / "ssh", "host7", "true"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (255, "ssh: no emulated host is called host7; there are host0|host1\n")
-
-
-@pytest.mark.parametrize("mpi", [False, True], ids=["horovodrun", "mpirun"])
-def test_a_launcher_starts_one_rank_on_each_host(pair: Emulated, tmp_path: Path, mpi: bool) -> None:
-    launcher = "mpirun" if mpi else "horovodrun"
-    if catalog.why_no_launcher(launcher):
-        pytest.skip(f"no framework: {catalog.why_no_launcher(launcher)}")
-    said = launched(
-        pair, Trial(backend="null", launcher=launcher), tmp_path, ("cat", "/proc/sys/kernel/hostname"), mpi
-    )  # fmt: skip
-    assert sorted(re.findall(r"host\d", said)) == ["host0", "host1"]
-
-
-def test_torchrun_starts_one_rank_on_each_host(pair: Emulated, tmp_path: Path) -> None:
-    torchrun = catalog.program("torchrun")
-    if torchrun is None:
-        pytest.skip("no framework: torchrun is not installed")
-    code = "import os, socket; print(socket.gethostname(), os.environ['RANK'], os.environ['LOCAL_RANK'])"
-    meeting = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "host0", "--master-port", "29500")
-    started = pair.place(
-        [
-            Command((torchrun, *meeting, "--node-rank", node, "--no-python", sys.executable, "-c", code), os.environ)
-            for node in "01"
-        ]
-    )
-    processes = [
-        subprocess.Popen(each.argv, env=dict(each.environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for each in started
-    ]  # fmt: skip
-    assert [process.communicate(timeout=120)[0].split() for process in processes] == [
-        ["host0", "0", "0"], ["host1", "1", "0"],
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(("stack", "backend"), [("torch", "torch_ddp"), ("horovod", "torch_horovod")])
-def test_an_all_reduce_takes_the_time_that_its_bytes_take_on_the_wire(
-    pair: Emulated, tmp_path: Path, stack: str, backend: str
-) -> None:
-    reason = catalog.why_not_installed(backend) or catalog.why_no_launcher("horovodrun")
-    if reason is not None:
-        pytest.skip(f"no framework: {reason}")
-    worker = (sys.executable, "-P", str(Path(__file__).parent / "wire.py"), str(tmp_path), stack, str(WIRE_BYTES), "5")
-    trial = Trial(backend=backend)
-    launched(pair, trial, tmp_path, ("env", f"PYTHONPATH={ROOT}", *worker))
-    seen: list[dict[str, Any]] = [json.loads((tmp_path / f"wire-{rank}.json").read_text()) for rank in range(2)]
-    assert [rank["host"] for rank in seen] == ["host0", "host1"]
-    took = statistics.median(max(pair_of) for pair_of in zip(*(rank["durations_ns"] for rank in seen), strict=True))
-    # 2 (N - 1) / N x bytes / rate, for N = 2 at 200 Mbit/s: 0.447 s.
-    assert took / 1e9 == pytest.approx(0.447, rel=WIRE_TOLERANCE)
 
 
 def test_two_sets_at_once_do_not_meet() -> None:
@@ -212,7 +128,7 @@ def test_down_repairs_what_a_killed_run_has_left_and_ends_what_runs_there() -> N
 
 
 def test_what_an_interrupted_up_has_half_made_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = namespaces()
+    before = abandoned()
 
     def interrupted(command: tuple[str, ...]) -> None:
         if "addr" in command:
@@ -223,17 +139,17 @@ def test_what_an_interrupted_up_has_half_made_is_removed(monkeypatch: pytest.Mon
     monkeypatch.setattr(lifetime, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         hosts.up(hosts.parse("2@1gbit"))
-    assert namespaces() == before
+    assert abandoned() == before
 
 
 def test_a_kernel_without_netem_is_a_sentence_and_leaves_nothing() -> None:
-    before = namespaces()
+    before = abandoned()
     probe = "tc qdisc replace dev lo root netem delay 1ms"
     if subprocess.run(("unshare", "--net", *probe.split()), capture_output=True, check=False).returncode == 0:
         pytest.skip("this kernel has netem")
     with pytest.raises(UserError, match=r"this kernel cannot delay packets \(netem: .*\); leave the latency out"):
         hosts.up(hosts.parse("1@1gbit+2ms"))
-    assert namespaces() == before
+    assert abandoned() == before
 
 
 def test_the_command_says_how_to_use_what_it_made(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.hosts import check_interface, lifetime
+from bench.hosts.emulated import cluster
 from bench.hosts.network import commands, hosts_file
 from bench.hosts.spec import Spec, check_room, make, parse
 
@@ -29,6 +30,7 @@ GIB = 2**30
 )
 def test_a_spec_is_read_and_spelled(text: str, spec: Spec, spelled: str) -> None:
     assert (parse(text), str(spec)) == (spec, spelled)
+    assert parse(spec.text) == spec
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,16 @@ def test_latency_is_added_once_on_the_way_before_the_bucket_of_the_receiver() ->
         "tc -n paceline-0a1b2c-switch qdisc add dev port0 parent 1:1 handle 2: "
         "tbf rate 10000000000bit burst 1250000 latency 50ms"
     )
+
+
+def test_a_launcher_starts_on_the_first_host_and_finds_the_ssh_of_the_set() -> None:
+    reached = cluster("0a1b2c", make(2, "1gbit", slots=3), path="/bin")
+    assert (reached.hosts, reached.network_interface, reached.emulated) == (
+        (("host0", 3), ("host1", 3)), "eth0", "2x3@1gbit",
+    )  # fmt: skip
+    assert reached.door[:4] == ("ip", "netns", "exec", "paceline-0a1b2c-host0") and reached.door[-1] == "host0"
+    assert reached.variables["PATH"] == "/var/lib/paceline/hosts/0a1b2c/bin:/bin"
+    assert {"host0", "host1"} < reached.on_this_machine
 
 
 def test_every_host_knows_all_names() -> None:

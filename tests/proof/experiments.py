@@ -1,18 +1,27 @@
-"""The table of experiments: name to a function of the seed. Later ones (the fault matrix, say) are added here."""
+"""The table of experiments: name to a function of the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.proof import coverage, gate, real, record
+from tests.proof import coverage, faults, gate, links, real, record
 from tests.proof.record import Experiment
 
 SIMULATED = ("coverage", "gate")
 
 
 def all_of() -> Mapping[str, Callable[[int], Experiment]]:
-    return {"coverage": coverage.experiment, "gate": gate.experiment, "real": real.experiment}
+    return {
+        "coverage": coverage.experiment,
+        "gate": gate.experiment,
+        "real": real.experiment,
+        "links": links.experiment,
+        "faults": faults.matrix,
+        "kills": faults.kills,
+        "fuzz": faults.fuzz,
+        "soak": faults.soak,
+    }
 
 
 def whole(name: str) -> Mapping[str, Any] | None:

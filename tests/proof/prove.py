@@ -1,9 +1,10 @@
-"""`make proof`: the experiments behind docs/statistics.md, computed where their records are missing or stale.
+"""`make proof`: the experiments behind docs/statistics.md and docs/faults.md, computed where their records are missing or stale.
 
     python -P tests/proof/prove.py [NAME ...] [--seed N] [--folder DIR]
 
 Resumable: end it at any time and start it again. `real` launches processes for about an hour, so it runs only when
-it is named, on a machine with nothing else to do: ARGS=real make proof
+it is named, on a machine with nothing else to do: make proof ARGS=real. So do `links`, which needs root for its
+emulated hosts, and about half an hour; and `faults`, `kills`, `fuzz` and `soak`, which need two hours together.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def main() -> None:
         record.prove(experiment, given.folder, lambda sentence: print(sentence, flush=True))
         print(record.why_stale(experiment, given.folder) or f"{name}: proven, {experiment.path(given.folder)}")
     if given.folder == record.RECORDS:
-        tables.DOCUMENT.write_text(tables.written(tables.DOCUMENT.read_text(), experiments.whole))
+        for document in tables.DOCUMENTS:
+            document.write_text(tables.written(document.read_text(), experiments.whole))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The tables of docs/statistics.md, written from the records between the marks that name them."""
+"""The tables of docs/statistics.md and docs/faults.md, written from the records between the marks that name them."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.proof import coverage, gate, real, record
+from tests.proof import coverage, faults, gate, real, record
 from tests.proof.simulate import CASES
 
-DOCUMENT = record.ROOT / "docs" / "statistics.md"
+DOCUMENTS = tuple(record.ROOT / "docs" / name for name in ("statistics.md", "faults.md"))
 Parts = Mapping[str, Any]
 
 
@@ -68,6 +69,37 @@ def of_real(parts: Parts) -> str:
     return _table(["trial", "work", "checks", "regress"], lines)
 
 
+def of_faults(parts: Parts) -> str:
+    """Seconds until each fault was noticed, over its repetitions."""
+    lines = []
+    for row in faults.rows():
+        seconds = [float(found) for name, found in parts.items() if name.startswith(f"{row.name}, ")]
+        times = [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", str(len(seconds))]
+        lines.append([row.name, row.promise, *times])
+    return _table(["fault", "promise", "noticed after, s (median)", "s (longest)", "times"], lines)
+
+
+def of_kills(parts: Parts) -> str:
+    parents, ranks, finished = (
+        str(sum(found[name] for found in parts.values())) for name in ("parents", "ranks", "finished launches")
+    )
+    return _table(
+        ["kills of the parent", "kills of a rank", "finished launches, all whole"], [[parents, ranks, finished]]
+    )
+
+
+def of_fuzz(parts: Parts) -> str:
+    return _table(["parser", "broken files"], [[name, f"{found['inputs']:,}"] for name, found in parts.items()])
+
+
+def of_soak(parts: Parts) -> str:
+    found = parts["soak"]
+    memory = [f"{found[name] / 1e6:.1f}" for name in ("early_bytes", "most_bytes")]
+    files = [str(found[name]) for name in ("early_files", "most_files")]
+    heads = ["trials", "MB after ten", "MB at most later", "files after ten", "files at most later"]
+    return _table(heads, [[str(found["trials"]), *memory, *files]])
+
+
 TABLES: Mapping[str, tuple[str, Callable[[Parts], str]]] = {
     "coverage": ("coverage", of_coverage),
     "methods": ("coverage", of_methods),
@@ -75,6 +107,10 @@ TABLES: Mapping[str, tuple[str, Callable[[Parts], str]]] = {
     "stopping": ("coverage", of_stopping),
     "gate": ("gate", of_gate),
     "real": ("real", of_real),
+    "faults": ("faults", of_faults),
+    "kills": ("kills", of_kills),
+    "fuzz": ("fuzz", of_fuzz),
+    "soak": ("soak", of_soak),
 }
 
 

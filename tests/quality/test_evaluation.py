@@ -11,6 +11,7 @@ import pytest
 
 from backends import null
 from bench import journal, worker
+from bench.clock import VirtualClock
 from bench.errors import TrialError
 from bench.evaluation import Accuracy, EntityF1, evaluate
 from bench.launch.world import FileRendezvous
@@ -117,19 +118,6 @@ def test_an_evaluation_with_other_weights_than_the_datas_is_no_evaluation() -> N
 # ---- when, and at what cost ----------------------------------------------------------------------------------------
 
 
-class VirtualClock:
-    """Time passes only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_ns = 5_000_000_000
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def sleep_ns(self, duration_ns: int) -> None:
-        self.now_ns += duration_ns
-
-
 class Slow(null.Backend):
     """An evaluated batch takes a second. The ranks run one after the other, and so cannot wait for one another."""
 
@@ -140,7 +128,7 @@ class Slow(null.Backend):
 
     def evaluate(self, batch: Batch) -> Predictions:
         assert self._world.rank == 0
-        self._sleep_ns(1000 * MS)
+        self._clock.sleep_ns(1000 * MS)
         return super().evaluate(batch)
 
 
@@ -177,7 +165,7 @@ def run(cache: Path, tmp_path: Path) -> Callable[[Quality], Lines]:
             with journal.Journal(tmp_path, rank) as lines:
                 lines.write(worker.rank_info(world))
                 lines.write(Phase(name="start", at_ns=clock()))
-                worker.run_rank(Slow(clock, clock.sleep_ns), assignment, world, lines, clock(), clock)
+                worker.run_rank(Slow(clock), assignment, world, lines, clock(), clock)
         return [journal.read(tmp_path, rank) for rank in range(2)]
 
     return launch

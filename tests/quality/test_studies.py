@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from bench import study
+from bench.points import Header, StudyWorkload
 from bench.records import LossScale, Optimizer, Quality, Timing, Trial
-from bench.study import Header, StudyWorkload
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "bench" / "templates" / "study.yaml"

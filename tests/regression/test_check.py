@@ -62,6 +62,7 @@ def test_a_single_repeat_has_no_verdict_and_no_number(tmp_path):
         ({"environment": {"cores": 64}}, "cores (2 and 64)"),
         ({"environment": {"packages": {"torch": "2.14.0", "numpy": "2.4.0"}}}, "packages.torch (2.13.0 and 2.14.0)"),
         ({"trial": {"threads_per_replica": 2}}, "trial.threads_per_replica (1 and 2)"),
+        ({"trial": {"workload": {"model": "base"}}}, "trial.workload.model (tiny and base)"),
     ],
 )
 def test_a_baseline_of_other_circumstances_is_refused_with_the_differing_key(tmp_path, changed, named):

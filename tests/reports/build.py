@@ -153,6 +153,9 @@ class Launch:
     hosts: list[str] | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     error: str | None = None
+    started_utc: str = "2026-01-02T03:04:05Z"
+    warmup_windows: int | None = 1
+    settled: bool | None = True
     command: list[str] = field(default_factory=lambda: ["horovodrun", "-np", "2", "python", "-m", "bench.worker"])
 
 
@@ -188,7 +191,8 @@ def trial_result(
         "framework": {"torch": "torch", "tf": "tensorflow"}.get(backend.partition("_")[0], "none"),
         "status": "ok",
         "reason": None,
-        "stopped": None,
+        "stopped": f"{len(launches)} launches, as asked" if launches else None,
+        "wrapped": ["solo", "full"],
     }
     said.update(changed)
     repeats = [_repeat(said["trial_id"], number, launch) for number, launch in enumerate(launches)]
@@ -240,7 +244,7 @@ def _repeat(trial_id: str, number: int, launch: Launch) -> Repeat:
     return Repeat(
         trial_id=trial_id,
         repeat=number,
-        started_utc="2026-01-02T03:04:05Z",
+        started_utc=launch.started_utc,
         wall_ns=10_000 * MS,
         command=launch.command,
         error=launch.error,
@@ -251,8 +255,8 @@ def _repeat(trial_id: str, number: int, launch: Launch) -> Repeat:
         hosts=["box"] * ranks if launch.hosts is None else launch.hosts,
         data_samples=300,
         data_digest="0123456789abcdef",
-        warmup_windows=1,
-        settled=True,
+        warmup_windows=launch.warmup_windows,
+        settled=launch.settled,
         evaluations=launch.evaluations,
         journals=[""] * ranks,
     )

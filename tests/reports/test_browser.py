@@ -10,6 +10,7 @@ import pytest
 from reports import render
 from tests.reports.build import by_hand, precisions
 from tests.reports.test_html import HOSTILE, hostile
+from tests.reports.test_scaling import weak
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -85,6 +86,21 @@ def test_precision_quality_and_proof_fit_the_page(tmp_path, browser, width):
     summary = "(() => { const table = document.querySelector('#summary').parentElement;"
     assert visit.page.evaluate(f"{summary} return table.scrollWidth <= table.clientWidth; }})()")
     assert visit.page.locator("#summary .axis .bad:visible").count() == 2
+    visit.page.close()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_scaling_and_its_launches_fit_the_page(tmp_path, browser, width):
+    weak(tmp_path, {"torch_ddp": {1: 50, 2: 110, 4: 120}, "torch_horovod": {1: 50, 2: 80, 4: 100}})
+    visit = Visit(browser, written(tmp_path, render(tmp_path, "html")), width)
+    assert visit.complaints == []
+    visit.page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    assert not visit.too_wide()
+    assert visit.page.locator("[aria-labelledby=scaling] figure svg:visible").count() == 2
+    wide = (
+        "[...document.querySelectorAll('#summary, [aria-labelledby=scaling] table, [aria-labelledby=launches] table')]"
+    )
+    assert visit.page.evaluate(f"{wide}.every(table => table.scrollWidth <= table.parentElement.clientWidth)")
     visit.page.close()
 
 

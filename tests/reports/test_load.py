@@ -54,7 +54,7 @@ def test_a_result_cut_off_is_said_wherever_it_is_cut(tmp_path, kept):
 
 
 def test_a_result_in_bytes_that_are_no_text_is_said(tmp_path):
-    (by_hand(tmp_path) / "result.json").write_bytes(b'{"schema": 2, "study": "\xff\xfe"}')
+    (by_hand(tmp_path) / "result.json").write_bytes(b'{"schema": 3, "study": "\xff\xfe"}')
     assert "result.json" in refusal(tmp_path)
 
 
@@ -73,7 +73,7 @@ def test_json_that_is_no_result_is_said(tmp_path):
 
 def test_another_format_is_refused_by_number(tmp_path):
     change(by_hand(tmp_path), schema=99, trials="of another shape")
-    assert "it has schema 99, this paceline reads 2" in refusal(tmp_path)
+    assert "it has schema 99, this paceline reads 3" in refusal(tmp_path)
 
 
 def test_a_field_of_the_wrong_type_is_named(tmp_path):

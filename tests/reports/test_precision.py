@@ -14,7 +14,7 @@ from reports.precision import Axis
 from reports.table import rows
 from reports.text import DASH
 from reports.verdict import verdicts
-from tests.reports.build import ACROSS, alone, equal, facts, launch_at, precisions, trial_result, write_run
+from tests.reports.build import ACROSS, alone, by_hand, equal, facts, launch_at, precisions, trial_result, write_run
 
 HALF = {"compute": "float16", "wire": "float16"}
 
@@ -51,7 +51,7 @@ def test_every_document_says_both_axes_and_marks_a_difference(tmp_path):
     asked = "compute asked float16, ran float32; wire asked float16, ran float32"
     text = render(tmp_path, "text").splitlines()
     assert f"! {asked}" in text
-    assert text.count("  compute asked float32, ran float32; wire asked float32, ran float32") == 2
+    assert text.count("  compute float32; wire float32") == 2
     assert max(len(line) for line in text) <= 80
     markdown = render(tmp_path, "md")
     assert "| asked float16, ran float32 (differs) | asked float16, ran float32 (differs) |" in markdown
@@ -67,11 +67,18 @@ def test_every_document_says_both_axes_and_marks_a_difference(tmp_path):
 
 
 def test_the_longest_precision_line_fits_80_columns(tmp_path):
-    said = [facts(compute_dtype="float32", wire_dtype="bfloat16")]
+    said = [facts(compute_dtype="float32", wire_dtype="float32")]
     asked = {"compute": "bfloat16", "wire": "bfloat16"}
     write_run(tmp_path, [trial_result("torch_ddp", 2, [launch_at(100, facts=said)], trial=asked)])
-    line = "! compute asked bfloat16, ran float32; wire asked bfloat16, ran bfloat16"
-    assert line in render(tmp_path, "text").splitlines()
+    text = render(tmp_path, "text").splitlines()
+    assert "! compute asked bfloat16, ran float32; wire asked bfloat16, ran float32" in text
+    assert "asked of all trials: compute bfloat16, wire bfloat16" in text
+
+
+def test_one_precision_for_all_is_said_once_and_not_beside_every_trial(tmp_path):
+    text = render(by_hand(tmp_path), "text")
+    assert text.count("float32") == 2
+    assert "all trials: compute float32, wire float32" in text.splitlines()
 
 
 def test_another_precision_is_another_contest_and_both_are_named_across(tmp_path):
@@ -90,7 +97,8 @@ def test_another_precision_is_another_contest_and_both_are_named_across(tmp_path
             "shown",
             "torch_ddp (compute float16, wire float16) is fastest: 1.50 times (95 % interval 1.46 to 1.54) the samples "
             "per second of torch_ddp (compute float32, wire float32), 3 launches each. "
-            "Not the same arithmetic: the losses are within the bound of the lower precision.",
+            "Not the same arithmetic: the losses are within the bound of the lower precision. "
+            "torch_ddp (compute float16, wire float16) within 2e-03.",
         ),
     }
 

@@ -20,7 +20,7 @@ from bench.agreement import Rehearsed
 from bench.launch import commands
 from bench.launch.commands import Cluster, Command
 from bench.launch.execute import Ended
-from bench.records import Assignment, Trial, Verified, Workload
+from bench.records import Assignment, LossScale, Optimizer, Trial, Verified, Workload
 from bench.run import Observer, prepare
 
 HERE = Path(__file__).parent
@@ -94,9 +94,20 @@ class Sabotage:
         changed = {
             "mean of means": {"workload": msgspec.structs.replace(self.work, accumulation=2)},
             "float32": {"compute": "float16"},
+            "clip norm": {"optimizer": Optimizer(clip_norm=0.5)},
+            "adafactor": {"optimizer": Optimizer(name="adafactor")},
+            "skipped in silence": {"compute": "float16", "loss_scale": LossScale(initial=1024.0)},
+            "wrong loss": {"compute": "bfloat16"},
+            "other all-reduce": {"allreduce": "tree"},
         }
         trials = [(name, msgspec.structs.replace(trial, **changed.get(name, {}))) for name, trial in trials]
-        trials.append((f"{SOUND} buckets", msgspec.structs.replace(trial, options={"bucket_cap_mb": 1})))
+        sound = {
+            "buckets": {"options": {"bucket_cap_mb": 1}},
+            "float16": {"compute": "float16", "loss_scale": LossScale(initial=1024.0)},
+            "overflow": {"compute": "float16", "loss_scale": LossScale(initial=2.0**20)},
+            "bfloat16": {"compute": "bfloat16", "wire": "bfloat16"},
+        }
+        trials += [(f"{SOUND} {name}", msgspec.structs.replace(trial, **change)) for name, change in sound.items()]
         return self.launch(trials)
 
     def verified(self, faulty: Rehearsed) -> Verified:

@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from bench import worker
-from bench.protocols import Batch
+from bench.protocols import Batch, Losses
 from bench.workload.batches import Batches
 
 LAYER = "bert.encoder.layer.1"
@@ -79,6 +79,15 @@ def _sum(backend: Any) -> None:
     backend.wrapped.register_comm_hook(None, add)
 
 
+@contextlib.contextmanager
+def other_all_reduce() -> Iterator[None]:
+    """The communication hook is left out: DDP asks Gloo instead."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    with mock.patch.object(DistributedDataParallel, "register_comm_hook", lambda *_: None):
+        yield
+
+
 def _layer(backend: Any) -> Any:
     return backend.model.bert.encoder.layer[1]
 
@@ -125,6 +134,17 @@ def _hidden_decay(backend: Any) -> None:
         return step(*given, **named)
 
     backend.optimizer.step = more
+
+
+def _clip_norm(backend: Any) -> None:
+    for group in backend.optimizer.param_groups:
+        group["clip_norm"] *= 1.1
+
+
+def _adafactor(backend: Any) -> None:
+    """All that is its own."""
+    for group in backend.optimizer.param_groups:
+        group.update(eps=(1e-12, 2e-3), d=2.0, beta2_decay=-0.7)
 
 
 def _left_out_of_broadcast(backend: Any) -> None:
@@ -186,6 +206,40 @@ def float32() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def skipped_in_silence() -> Iterator[None]:
+    """The third update is left out, as if a gradient had not been finite, and the loss scale stays what it is."""
+    from backends._torch_precision import DynamicScaling
+
+    apply, made = DynamicScaling.apply, []
+
+    def all_but_one(self: Any, optimizer: Any) -> None:
+        made.append(optimizer)
+        if len(made) == 3:
+            optimizer.zero_grad()
+            self._scaler.update(self._scaler.get_scale())
+        else:
+            apply(self, optimizer)
+
+    with mock.patch.object(DynamicScaling, "apply", all_but_one):
+        yield
+
+
+@contextlib.contextmanager
+def wrong_loss() -> Iterator[None]:
+    """Two thousandths too large, as a sum in bfloat16 could be."""
+    from backends.torch_ddp import Backend
+
+    losses = Backend.losses
+
+    def larger(self: Any) -> Losses:
+        told = losses(self)
+        return Losses(heads=told.heads, numerators=told.numerators * 1.002, weights=told.weights)
+
+    with mock.patch.object(Backend, "losses", larger):
+        yield
+
+
 # ---- every backend ----------------------------------------------------------------------------------------------
 
 
@@ -193,8 +247,8 @@ def float32() -> Iterator[None]:
 def fed_other_data() -> Iterator[None]:
     """Every rank is given rank 0's part of the batch."""
 
-    def first(folder: Path, workload: Any, _first: int, local: int, replicas: int) -> Batches:
-        return Batches(folder, workload, 0, local, replicas)
+    def first(folder: Path, workload: Any, _first: int, *rest: Any) -> Batches:
+        return Batches(folder, workload, 0, *rest)
 
     with mock.patch.object(worker, "Batches", first):
         yield
@@ -273,6 +327,7 @@ def tf_no_exchange() -> Iterator[None]:
 FAULTS: dict[str, Fault] = {
     "no exchange": _after_wrap(_no_exchange),
     "sum": _after_wrap(_sum),
+    "other all-reduce": other_all_reduce,
     "fed other data": fed_other_data,
     "used other data": used_other_data,
     "epsilon": _after_wrap(_epsilon(1e-6)),
@@ -286,6 +341,10 @@ FAULTS: dict[str, Fault] = {
     "left out of broadcast": _after_wrap(_left_out_of_broadcast),
     "mean of means": mean_of_means,
     "float32": float32,
+    "clip norm": _after_wrap(_clip_norm),
+    "adafactor": _after_wrap(_adafactor),
+    "skipped in silence": skipped_in_silence,
+    "wrong loss": wrong_loss,
     "tf sparse and gelu": tf_sparse_and_gelu,
     "tf no exchange": tf_no_exchange,
 }

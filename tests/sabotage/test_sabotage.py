@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench import agreement
+
 pytestmark = pytest.mark.slow
 
 TENSOR = "bert.encoder.layer.1.attention.self.query.weight"
@@ -30,6 +32,14 @@ def test_an_exchange_that_adds_and_does_not_average(failures: Any) -> None:
     assert "came back from the exchange as 3, expected 1.5" in found["average"]
     assert "1.0e+00 apart" in found["same gradients"]
     assert "weights" not in found
+
+
+def test_a_tree_asked_for_and_gloos_ring_run(failures: Any) -> None:
+    """The work is the same: only what ran tells."""
+    assert failures("other all-reduce") == {
+        "all-reduce": "torch_ddp: rank 0 ran ring, asked was tree (Gloo's all-reduce, as PyTorch calls it, has one "
+        "algorithm for all sizes: a segmented ring)"
+    }
 
 
 def test_one_rank_fed_another_ranks_data(failures: Any) -> None:
@@ -106,6 +116,53 @@ def test_a_loss_divided_by_the_microbatches(failures: Any) -> None:
 
 def test_float16_requested_and_float32_run(failures: Any) -> None:
     assert failures("float32")["precision"] == "torch_ddp: rank 0 computed in float32, asked was float16"
+
+
+def test_another_clip_norm(failures: Any) -> None:
+    sentence = failures("clip norm")["settings"]
+    assert sentence == ("torch_ddp: rank 0: bert.embeddings.word_embeddings.weight has clip_norm 0.55, expected 0.5")
+
+
+def test_each_constant_of_adafactor(failures: Any) -> None:
+    assert failures("adafactor")["settings"] == (
+        "torch_ddp: rank 0: bert.embeddings.word_embeddings.weight has beta_2_decay -0.7, expected -0.8; "
+        "variance_epsilon 1e-12, expected 1e-15; scale_epsilon 0.002, expected 0.001; "
+        "clip_threshold 2.0, expected 1.0"
+    )
+
+
+def test_a_float16_step_left_out_in_silence(failures: Any) -> None:
+    """No other stack computes in float16 here: the two in float32 show it."""
+    found = failures("skipped in silence")
+    assert list(found) == ["same losses across precisions"]
+    assert found["same losses across precisions"].startswith("torch_ddp in float16 on a float32 wire has loss ")
+    assert "at step 3 of repeat 0" in found["same losses across precisions"]
+
+
+def test_a_bfloat16_loss_that_is_a_little_wrong(failures: Any) -> None:
+    found = failures("wrong loss")
+    assert list(found) == ["same losses across precisions"]
+    assert "torch_ddp in bfloat16 on a float32 wire has loss" in found["same losses across precisions"]
+    assert "at step 0 of repeat 0" in found["same losses across precisions"]
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_sound_stack_in_a_lower_precision_is_within_its_bound(sabotage: Any, failures: Any, precision: str) -> None:
+    found = sabotage.verified(sabotage.torch[f"sound {precision}"])
+    assert {gate.gate: gate.sentence for gate in found.gates if gate.holds is False} == {}
+    (across,) = [gate for gate in found.gates if gate.gate == "same losses across precisions"]
+    assert across.holds is True
+
+
+def test_first_gradients_are_those_of_the_first_step_that_float16_does_not_leave_out(
+    sabotage: Any, failures: Any
+) -> None:
+    """Else there would be none to compare; and a run behind the others shows no equality, and is no fault."""
+    behind = sabotage.torch["sound overflow"]
+    assert behind.skipped >= 1
+    assert agreement.gradients(behind, sabotage.torch["sound buckets"]).excess <= 1
+    across = {gate.gate: gate.holds for gate in sabotage.verified(behind).gates}["same losses across precisions"]
+    assert across is not False
 
 
 def test_tensorflow_with_a_sparse_gradient_and_another_gelu(tf_failures: Any) -> None:

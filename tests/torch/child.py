@@ -169,7 +169,20 @@ def ddp(rank: Rank) -> Seen:
         backend.step(rank.batch(step), full)
         graphs.append(backend.compiler.graphs)
     seen["graphs"] = graphs
+    seen["curves"] = curves(rank)
     return seen
+
+
+def curves(rank: Rank) -> Seen:
+    """Losses of three full steps, eager and through Inductor, and its graphs."""
+    seen: Seen = {}
+    for name, compiled in (("eager", False), ("compiled", True)):
+        backend = rank.build(compile=compiled)
+        for step in range(3):
+            backend.step(rank.batch(step), True)
+        backend.fence()
+        seen[name] = backend.losses().numerators.ravel().tolist()
+    return seen | {"graphs": backend.compiler.graphs, "told": backend.facts().settings["compile"]}
 
 
 def horovod(rank: Rank) -> Seen:
@@ -180,6 +193,7 @@ def horovod(rank: Rank) -> Seen:
     seen = exchange(rank, hvd.allreduce_)
     seen["patched"] = before != [mpi_ops._allreduce_async, mpi_ops._grouped_allreduce_async, mpi_ops._allgather_async]
     seen["bfloat16"] = rank.refused(wire="bfloat16")
+    seen["curves"] = curves(rank)
     return seen
 
 
@@ -230,7 +244,7 @@ def clipped() -> Seen:
     """Gradients as large as those of BERT-tiny's embeddings, before and after, against NumPy in float64."""
     import torch
 
-    from backends._torch_optimizer import clip, norms
+    from backends._torch_optimizer import build_optimizer, clip, norms
 
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((30_522, 128), (7,))]
     generator = torch.Generator().manual_seed(1)
@@ -239,9 +253,10 @@ def clipped() -> Seen:
     before = [parameter.grad.double().numpy() for parameter in parameters]
     exact = [float(np.linalg.norm(each)) for each in before]
     found = norms([parameter.grad for parameter in parameters]).double().tolist()
-    clip(parameters, 1e9)
+    named = list(zip(("weight", "bias"), parameters, strict=True))  # in one group each
+    clip(build_optimizer(Optimizer(clip_norm=1e9), named))
     untouched = all((p.grad.numpy() == each).all() for p, each in zip(parameters, before, strict=True))
-    clip(parameters, 0.5)
+    clip(build_optimizer(Optimizer(clip_norm=0.5), named))
     norm = float(np.sqrt(sum(np.sum(parameter.grad.double().numpy() ** 2) for parameter in parameters)))
     return {"errors": [abs(a / b - 1) for a, b in zip(found, exact, strict=True)], "untouched": untouched, "norm": norm}
 

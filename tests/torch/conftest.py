@@ -25,7 +25,7 @@ SMALL = {
     "intermediate_size": 64, "max_position_embeddings": 32,
 }  # fmt: skip
 NEEDS = {"bare": ("torch", "transformers"), "ddp": ("torch", "transformers"), "horovod": ("torch", "horovod")}
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 
 Sides = Callable[[str], list[dict[str, Any]]]
 

@@ -1,0 +1,58 @@
+"""Who keeps the others waiting: when each rank is ready for the exchange, from windows that leave it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# A rank is late in a window when it needs so much longer than the median of the others.
+LATE = 0.05
+# A rank that is late in so many of the windows is a chronic straggler; below it lateness comes and goes.
+CHRONIC = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Per step, over the windows of all launches.
+
+    ready_ms      per rank, from the window's barrier: median over windows
+    skew_ms       slowest less fastest rank: median over windows
+    late_share    per rank, of the windows in which it was late (LATE)
+    late_ms       per rank, how much longer than the median of the others it takes: median over windows
+    chronic       the ranks late in at least CHRONIC of the windows
+    transient     of the windows in which some other rank was late, 0 to 1
+    """
+
+    ready_ms: tuple[float, ...]
+    skew_ms: float
+    late_share: tuple[float, ...]
+    late_ms: tuple[float, ...]
+    chronic: tuple[int, ...]
+    transient: float
+
+
+def readiness(ready_ms: Sequence[Sequence[float]]) -> Readiness | None:
+    """`ready_ms`: axes (window, rank), milliseconds per step. None for fewer than two ranks, or no window.
+
+    >>> readiness([[10.0, 13.0], [10.0, 13.0]]).chronic
+    (1,)
+    """
+    times = np.asarray(ready_ms, np.float64)
+    if times.ndim != 2 or not len(times) or times.shape[1] < 2:
+        return None
+    ranks = times.shape[1]
+    others = np.stack([np.median(np.delete(times, rank, axis=1), axis=1) for rank in range(ranks)], axis=1)
+    late = times > others * (1 + LATE)
+    share = late.mean(axis=0)
+    chronic = [rank for rank in range(ranks) if share[rank] >= CHRONIC]
+    rest = [rank for rank in range(ranks) if rank not in chronic]
+    return Readiness(
+        ready_ms=tuple(np.median(times, axis=0).tolist()),
+        skew_ms=float(np.median(times.max(axis=1) - times.min(axis=1))),
+        late_share=tuple(share.tolist()),
+        late_ms=tuple(np.median(times - others, axis=0).tolist()),
+        chronic=tuple(chronic),
+        transient=float(late[:, rest].any(axis=1).mean()) if rest else 0.0,
+    )

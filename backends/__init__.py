@@ -89,7 +89,7 @@ BACKENDS: dict[str, Entry] = {
         compute=_COMPUTE, wire=_ALL_WIRES, compile=True,
         wrapper="tf.distribute.MirroredStrategy", wrapped=("solo", "local", "full"),
     ),
-    "null_bare": Entry("backends.null", "none", None, max_replicas=1, options=_PROGRAMMED),
+    "null_bare": Entry("backends.null_bare", "none", None, max_replicas=1, options=_PROGRAMMED),
     "null": Entry(
         "backends.null", "none", "null_bare", wrapper="programmed", wrapped=("solo", "local", "full"),
         options=(*_PROGRAMMED, "wrapper_ms", "contention_ms", "exchange_ms", "overlap_ms", "late_ms", "late_every",

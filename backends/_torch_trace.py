@@ -17,7 +17,8 @@ from bench.protocols import Span, Timeline
 
 SOURCE = {
     "cpu": "torch.profiler on the host's threads; communication: a collective of the process group, from its start on "
-    "this rank to its end, so that waiting for the other ranks is in it",
+    "this rank to its end, so that waiting for the other ranks is in it; of our own all-reduces all that their thread "
+    "does",
     "cuda": "torch.profiler on the GPU's streams; communication: NCCL's kernels, which wait for the other ranks",
 }
 DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")

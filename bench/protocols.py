@@ -120,7 +120,7 @@ class Span(NamedTuple):
 
     kind     "communication" while gradients are exchanged; "compute" for the framework's operations on the device, on a
              CPU those of its host threads; "other" for anything else
-    thread   where it ran, for people; spans of one thread lie in each other or apart
+    thread   where it ran, for people
     """
 
     kind: str

@@ -56,7 +56,7 @@ def _made(planned: Plan) -> dict[str, int]:
 def why_stopped(planned: Plan, rates: Sequence[float], launches: int, spent_s: float) -> str | None:
     """Why a trial gets no further launch, as a clause; None when it gets one. `launches`: planned so far."""
     if not planned.target_half_width:
-        return f"{launches} launches, as asked"
+        return "1 launch, as asked" if launches == 1 else f"{launches} launches, as asked"
     found = stats.over_launches(rates)
     width = stats.half_width(found) if found else None
     reached = "unknown" if width is None else f"{width:.1%}"

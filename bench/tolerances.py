@@ -126,9 +126,9 @@ def repeated_error(allowed: float, seen: float) -> float:
     """Of the gradients of later steps, when the first one was allowed and seen to be so far off.
 
     What was seen says more than what is allowed, but of one step only, and other batches cancel more: five times as
-    much is taken, and half of what is allowed at least.
+    much is taken, and half of what is allowed at least. More than what is allowed is a fault, and excuses nothing.
     """
-    return max(5 * seen, allowed / 2)
+    return max(5 * min(seen, allowed), allowed / 2)
 
 
 class Moved(NamedTuple):

@@ -96,7 +96,7 @@ def write(path: Path, who: RankInfo, traced: Sequence[tuple[Window, Timeline]]) 
     """The spans that reach into the traced windows, and the windows; microseconds after the first of them began."""
     began_ns = traced[0][0].start_ns
     threads: dict[str, int] = {}
-    events = [_event(who.rank, threads, span, began_ns) for span in _spans(traced)]
+    events = [_event(who.rank, threads, span, began_ns) for span in _in_lanes(_spans(traced))]
     named = [_metadata(who.rank, "process_name", 0, f"rank {who.rank} on {who.host}")]
     named += [_metadata(who.rank, "thread_name", number, name) for name, number in threads.items()]
     described = {
@@ -117,6 +117,27 @@ def _spans(traced: Sequence[tuple[Window, Timeline]]) -> Iterator[Span]:
         for span in timeline.spans:
             if span.start_ns < end_ns and span.start_ns + span.duration_ns > window.start_ns:
                 yield span
+
+
+def _in_lanes(spans: Iterable[Span]) -> Iterator[Span]:
+    """Spans of one thread lie in each other or apart, or a viewer drops them: those that cross another get a lane of
+    their own beside it."""
+    ends_of: dict[tuple[str, int], list[int]] = {}
+    for span in sorted(spans, key=lambda each: (each.start_ns, -each.duration_ns)):
+        end_ns, lane = span.start_ns + span.duration_ns, 1
+        while not _fits(ends_of.setdefault((span.thread, lane), []), span.start_ns, end_ns):
+            lane += 1
+        yield span if lane == 1 else span._replace(thread=f"{span.thread}, beside it {lane - 1}")
+
+
+def _fits(ends: list[int], start_ns: int, end_ns: int) -> bool:
+    """Into what is still open in a lane, whose ends are given from the outermost on; it is then open there too."""
+    while ends and ends[-1] <= start_ns:
+        ends.pop()
+    if ends and ends[-1] < end_ns:
+        return False
+    ends.append(end_ns)
+    return True
 
 
 def _event(rank: int, threads: dict[str, int], span: Span, began_ns: int) -> dict[str, Any]:

@@ -87,12 +87,7 @@ def load_backend(name: str, *arguments: Clock) -> Backend:
 
 
 def run_rank(
-    backend: Backend,
-    assignment: Assignment,
-    world: World,
-    journal: Journal,
-    begun_ns: int,
-    clock: Clock = SYSTEM_CLOCK,
+    backend: Backend, assignment: Assignment, world: World, journal: Journal, begun_ns: int, clock: Clock = SYSTEM_CLOCK
 ) -> None:
     """start -> build -> warm-up -> windows -> finish -> stop, each noted in the journal as it begins.
 
@@ -102,14 +97,8 @@ def run_rank(
     backend.start(world)
     started = clock()
     journal.write(Phase(name="build", at_ns=started))
-    batches = Batches(
-        Path(assignment.data),
-        assignment.trial.workload,
-        world.rank * world.local_replicas,
-        world.local_replicas,
-        world.replicas,
-        clock,
-    )
+    workload, local = assignment.trial.workload, world.local_replicas
+    batches = Batches(Path(assignment.data), workload, world.rank * local, local, world.replicas, clock)
     backend.build(assignment.trial, Path(assignment.checkpoint))
     built = clock()
     journal.write(Phase(name="warmup", at_ns=built))
@@ -121,11 +110,9 @@ def run_rank(
     elif assignment.traced_windows:
         tracing.trace_windows(backend, measurement, assignment, rank_info(world), journal, clock)
     else:
-        first_ns = measurement.window(steps=1, warmup=True).duration_ns
-        if assignment.trial.timing.local_windows:
-            measurement.local_window(steps=1, warmup=True)
+        first_ns = measurement.first_step(assignment.trial.timing.local_windows)
         journal.write(SetupTimes(start_ns=started - begun_ns, build_ns=built - started, first_step_ns=first_ns))
-        _windows(measurement, Evaluator(backend, world, assignment, journal), assignment.trial.timing, journal, clock)
+        _measure(measurement, Evaluator(backend, world, assignment, journal), assignment.trial.timing, journal, clock)
         if assignment.trial.timing.local_windows:
             timed_collectives.time_standalone(backend, assignment.trial, world, journal, clock)
         journal.write(Phase(name="finish", at_ns=clock()))
@@ -136,7 +123,7 @@ def run_rank(
     journal.write(Phase(name="end", at_ns=clock()))
 
 
-def _windows(measurement: Measurement, evaluator: Evaluator, timing: Timing, journal: Journal, clock: Clock) -> None:
+def _measure(measurement: Measurement, evaluator: Evaluator, timing: Timing, journal: Journal, clock: Clock) -> None:
     """Warm-up and measured windows, with an evaluation after a window where the study asks for it, until the last
     one or the study's target."""
     for index in range(timing.warmup_windows + timing.windows):
@@ -160,6 +147,13 @@ class Measurement:
         self._backend, self._batches, self._journal, self._clock = backend, batches, journal, clock
         self._index = self._samples = self._digest = 0
         self.steps = self.train_ns = 0
+
+    def first_step(self, local: bool) -> int:
+        """Its duration in ns: it traces and compiles. `local`: the local step is then made, and traced, as well."""
+        first = self.window(steps=1, warmup=True)
+        if local:
+            self.local_window(steps=1, warmup=True)
+        return first.duration_ns
 
     def window(self, steps: int, warmup: bool) -> Window:
         """Measures the next `steps` steps; writes the window and its losses, which lie outside the clock."""

@@ -32,15 +32,15 @@ class TracedRow:
 def traced_rows(run: LoadedRun, found: Sequence[Row], climbs: Sequence[Climb]) -> list[TracedRow]:
     """Of those trials that were traced, in the order of the report; none of a run without traces."""
     exposed = {climb.row.trial_id: climb.ladder.exposed for climb in climbs}
+    kept = {path.parent.name: path for path in (run.folder / "traces").glob("*/traces.json")}
     rows = []
     for row in found:
-        path = run.folder / "traces" / row.trial_id / "traces.json"
-        if not path.is_file():
+        if row.trial_id not in kept:
             continue
         part = exposed.get(row.trial_id)
         ladder = part.ms if part else None
         try:
-            traced = unseal(path.read_bytes(), Traced)
+            traced = unseal(kept[row.trial_id].read_bytes(), Traced)
         except (OSError, Damaged) as damage:
             rows.append(TracedRow(row=row, reason=str(damage), slow_down=None, ranks=(), ladder=ladder))
             continue

@@ -37,7 +37,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path, Swe
     """Exit status, standard output, folder and file of one sweep."""
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "two.yaml").write_text(STUDY)
-    flags = "--from 1KiB --to 16KiB --algorithm auto --algorithm ring --launcher horovodrun".split()
+    sizes, algorithms = ["--from", "1KiB", "--to", "16KiB"], ["--algorithm", "auto", "--algorithm", "ring"]
+    flags = [*sizes, *algorithms, "--launcher", "horovodrun"]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(commands, "commands", _spoiled(commands.commands))
         said: list[str] = []

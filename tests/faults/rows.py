@@ -198,7 +198,7 @@ NULL_FAULTS = (
           _from_outside(signal.SIGSTOP, r"hung: .*rank 1 does not respond \(process stopped\) in windows", HUNG_S)),
     Fault("rank crashes (SIGSEGV)", NAMED, _from_inside("fault: segv, fault_at: 5", "rank 1 died in (warmup|windows)", DEAD_RANK_S)),
     Fault("rank hangs in a step", "the row names the rank and where it stands",
-          _from_inside("fault: hang, fault_at: 5", r"hung: .*rank 1 did not arrive: in windows at _fault \(null.py:\d+\)", HUNG_S + 3)),
+          _from_inside("fault: hang, fault_at: 5", r"hung: .*rank 1 did not arrive: in windows at _fault \(_programmed.py:\d+\)", HUNG_S + 3)),
     Fault("rank out of memory", NAMED, _from_inside("fault: memory, fault_at: 5", "rank 1 failed in windows: .*MemoryError", DEAD_RANK_S)),
     Fault("rank raises in build", NAMED, _from_inside("fault: raise, fault_at: build", "rank 1 failed in build: RuntimeError", DEAD_RANK_S)),
     Fault("rank raises in warm-up", NAMED, _from_inside("fault: raise, fault_at: 1", "rank 1 failed in warmup: RuntimeError", DEAD_RANK_S)),

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import reports
-from backends import null
+from backends._programmed import Programmed
 from bench import selfcheck, stats, worker
 from bench.records import Window
 
@@ -60,13 +60,13 @@ def off(given, runs):
 
 def test_a_clock_read_before_the_device_has_finished_is_found_out(runs, monkeypatch):
     """Without the last fence only the host's own time is left of a device that works ahead."""
-    monkeypatch.setattr(null.Backend, "fence", lambda self: None)
+    monkeypatch.setattr(Programmed, "fence", lambda self: None)
     assert {"samples_per_second", "full_ms", "bare_ms"} <= off(SCENARIO, runs)
 
 
 def test_a_local_window_that_still_exchanges_is_found_out(runs, monkeypatch):
-    plain = null.Backend.step
-    monkeypatch.setattr(null.Backend, "step", lambda self, batch, exchange: plain(self, batch, True))
+    plain = Programmed.step
+    monkeypatch.setattr(Programmed, "step", lambda self, batch, exchange: plain(self, batch, True))
     assert off(SCENARIO, runs) == {"contention_ms", "exposed_communication_ms", "hidden_share", "skew_ms"}
 
 

@@ -62,7 +62,7 @@ def test_the_id_of_a_trial_changes_with_its_content_and_with_nothing_else(tmp_pa
         ("backend: 'null'\nmatrix:\n  replicas: [2, x]\n", "study.yaml:3: replicas is 'x'; expected int, got str"),
         ("backend: 'null'\nmatrix:\n  workload.modle: [tiny]\n", "study.yaml:3: workload has no key 'modle'; did you mean 'model'?"),
         ("backend: 'null'\noptions: {bucket_cap_bm: 3}\n", "study.yaml:2: no backend has an option 'bucket_cap_bm'; did you mean 'bucket_cap_mb'?"),
-        ("replicas: 2\n", "study.yaml: a study needs a backend; allowed are null, tf_bare, tf_horovod, tf_mirrored, torch_bare, torch_ddp, torch_horovod"),
+        ("replicas: 2\n", "study.yaml: a study needs a backend; allowed are null, null_bare, tf_bare, tf_horovod, tf_mirrored, torch_bare, torch_ddp, torch_horovod"),
         ("", "study.yaml: empty; `paceline init` writes a study to start from"),
         ("- a\n", "study.yaml:1: the top level must be `key: value` lines, got a CommentedSeq"),
         ("backend: null\n", 'study.yaml:1: backend is empty (YAML\'s null; quote a word that is meant: "null"); expected str, got null'),
@@ -107,7 +107,7 @@ def test_room_for_fewer_replicas_keeps_the_row_and_says_why(tmp_path):
 
 
 def test_threads_are_shared_out_on_the_fullest_host(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "_cores", lambda: 16)
+    monkeypatch.setattr(study, "cores", lambda: 16)
     text = "backend: torch_ddp\nbare: false\nreplicas: 16\nlauncher: horovodrun\n"
     found = load(tmp_path, text, slots=16, hosts=(("h1", 8), ("h2", 8)))
     assert {trial.threads_per_replica for trial in (*found.trials, *(row.trial for row in found.rejected))} == {2}

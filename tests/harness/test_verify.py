@@ -380,3 +380,7 @@ def test_a_sum_over_samples_that_nearly_cancels_may_differ_by_its_condition_numb
     ner = Trial(backend="torch_ddp", workload=Workload(task="ner"))
     assert tolerances.head_bias(ner) is None
     assert tolerances.head_bias(trial) == "cls.seq_relationship.bias"
+
+
+def test_what_was_seen_of_the_gradients_tightens_the_bound_of_updates_and_a_fault_in_them_excuses_nothing():
+    assert [tolerances.repeated_error(1.0, seen) for seen in (0.0, 0.2, 1.0, 50.0)] == [0.5, 1.0, 5.0, 5.0]

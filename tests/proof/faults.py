@@ -45,7 +45,7 @@ def matrix(seed: int = 1, times: int = TIMES) -> Experiment:
     """Every row so often; a part is the seconds until the fault was noticed."""
     parts = {f"{row.name}, {number + 1}": _in_a_folder(row.do) for number in range(times) for row in rows()}
     own = ("tests/faults/rows.py", "tests/faults/system_rows.py")
-    return Experiment("faults", "the fault matrix", (*HARNESS, "backends/null.py", *own), _settings(seed), parts)
+    return Experiment("faults", "the fault matrix", (*HARNESS, "backends/_programmed.py", *own), _settings(seed), parts)
 
 
 def kills(seed: int = 1, count: int = KILLS) -> Experiment:

@@ -7,7 +7,7 @@ from tests.proof import experiments, links, record
 found = record.read(links.experiment())
 parts = found["parts"] if found else {}
 if set(parts) != set(links.experiment().parts):
-    pytest.skip("no links are recorded yet: ARGS=links make proof", allow_module_level=True)
+    pytest.skip("no links are recorded yet: make proof ARGS=links", allow_module_level=True)
 
 
 def test_the_experiment_is_in_the_table():

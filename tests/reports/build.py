@@ -26,6 +26,7 @@ from bench.records import (
     Worst,
 )
 from bench.storage import seal
+from reports.text import counted
 
 MS = 1_000_000
 
@@ -191,7 +192,7 @@ def trial_result(
         "framework": {"torch": "torch", "tf": "tensorflow"}.get(backend.partition("_")[0], "none"),
         "status": "ok",
         "reason": None,
-        "stopped": f"{len(launches)} launches, as asked" if launches else None,
+        "stopped": f"{counted(len(launches), 'launch', 'launches')}, as asked" if launches else None,
         "wrapped": ["solo", "full"],
     }
     said.update(changed)

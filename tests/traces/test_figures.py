@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from bench import run, selfcheck, trace_run, traces
+from bench import journal, run, selfcheck, trace_run, traces
 from bench.errors import TrialError
 from bench.protocols import Span, Timeline
 from bench.records import Assignment, RankInfo, RankTrace, Timing, Traced, Trial, Window, Workload
@@ -56,7 +57,7 @@ def window(start_ns: int, duration_ns: int) -> Window:
 
 def rank_file(folder: Path, rank: int, host: str, began_ns: int, **changed) -> Path:
     """Two windows of 100 ns. In the first 40 of communication, half of it computing beside; in the second nothing.
-    Around them what belongs to no window: a barrier before the first, compute after it, and a span over its end."""
+    Around them what belongs to no window: a barrier before the first, and two spans over its end."""
     first = [
         Span("communication", "barrier", "net", began_ns - 50, 40),
         Span("communication", "all_reduce", "net", began_ns + 10, 40),
@@ -64,6 +65,7 @@ def rank_file(folder: Path, rank: int, host: str, began_ns: int, **changed) -> P
         Span("compute", "mul", "worker", began_ns + 35, 10),
         Span("other", "frame", "main", began_ns, 100),
         Span("compute", "adam", "main", began_ns + 90, 30),
+        Span("communication", "late", "net", began_ns + 90, 30),
     ]
     both = [
         (window(began_ns, 100), Timeline(source="by hand", spans=first, **changed)),
@@ -75,13 +77,13 @@ def rank_file(folder: Path, rank: int, host: str, began_ns: int, **changed) -> P
 
 
 def test_figures_are_clipped_to_the_windows(tmp_path):
-    """Of the span over the window's end 10 ns lie within."""
+    """Of each span over the window's end 10 ns lie within, in which nothing is exposed."""
     found = traces.figures(traces.read(rank_file(tmp_path, 0, "a", 7_000)), steps=4)
     expected = RankTrace(
-        rank=0, host="a", source="by hand", steps=4, duration_ns=200, communication_ns=40, exposed_ns=20, compute_ns=30
+        rank=0, host="a", source="by hand", steps=4, duration_ns=200, communication_ns=50, exposed_ns=20, compute_ns=30
     )  # fmt: skip
     assert found == expected
-    assert found.overlap == 0.5
+    assert found.overlap == 0.6
 
 
 def test_a_rank_that_sees_no_exchange_has_unknowns_and_no_zeros(tmp_path):
@@ -122,11 +124,43 @@ def test_merged_ranks_of_one_host_keep_its_clock_and_hosts_meet_at_the_first_win
     assert "compare them with care" in document["otherData"]["clocks"]
 
 
+def test_spans_of_one_thread_that_cross_lie_in_lanes_of_their_own(tmp_path):
+    """Two receives that were posted one after the other; one in the first, one after both."""
+    spans = [("a", 10, 30), ("b", 20, 40), ("inside a", 12, 18), ("after", 40, 50)]
+    timeline = Timeline(source="", spans=[Span("other", name, "net", start, end - start) for name, start, end in spans])
+    who = RankInfo(rank=0, host="a", pid=1, launcher="local")
+    traces.write(tmp_path / "rank-0.trace.json.gz", who, [(window(0, 100), timeline)])
+    events = traces.read(tmp_path / "rank-0.trace.json.gz").events
+    lanes = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    found = {event["name"]: lanes[event["tid"]] for event in events if event["ph"] == "X"}
+    assert found == {
+        "2 steps": "windows", "a": "net", "inside a": "net", "b": "net, beside it 1", "after": "net",
+    }  # fmt: skip
+
+
 def test_a_file_cut_off_is_named(tmp_path):
     path = rank_file(tmp_path, 0, "a", 7_000)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(TrialError, match=r"rank-0\.trace\.json\.gz is no trace of a rank"):
         traces.read(path)
+
+
+def test_each_pair_is_of_the_slowest_rank_and_the_traced_window_is_the_second(tmp_path):
+    trial = Trial(backend="null", timing=Timing(warmup_windows=1, windows=1, steps_per_window=2))
+    assignment = Assignment(
+        trial=trial, trial_id=trial.id, repeat=0, ranks=2, local_replicas=1, data="", checkpoint="", traced_windows=1
+    )  # fmt: skip
+    for rank, (untraced, traced) in enumerate([(50, 100), (60, 90)]):
+        rank_file(tmp_path, rank, "a", 7_000)
+        with journal.Journal(tmp_path, rank) as lines:
+            lines.write(structs.replace(window(0, 999), warmup=True))
+            lines.write(window(1_000, untraced))
+            lines.write(window(2_000, traced))
+    found = trace_run.gathered(assignment, tmp_path)
+    assert (found.untraced_ns, found.traced_ns) == ([60], [100])
+    (tmp_path / "rank-1.jsonl").write_bytes((tmp_path / "rank-1.jsonl").read_bytes().rsplit(b"\n", 2)[0] + b"\n")
+    with pytest.raises(TrialError, match="rank 1 has 1 windows of 2"):
+        trace_run.gathered(assignment, tmp_path)
 
 
 @pytest.fixture(scope="module")

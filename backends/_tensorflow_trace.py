@@ -21,6 +21,8 @@ COLLECTIVES = ("Collective", "Nccl")
 # Frames around other operations, and operations that only hand on, wait, or are told by Horovod itself.
 NO_COMPUTE = ("PartitionedCall", "StatefulPartitionedCall", "While", "If", "_Send", "_Recv", "Horovod", "NoOp", "_Arg",
               "_Retval", "Identity")  # fmt: skip
+# What XLA has compiled runs in these, without an operation of its own around it; the exchange is never compiled.
+COMPILED = ("CpuExecutable::Execute", "ThunkExecutor::Execute")
 HOST, DEVICE, ABOUT = "/host:CPU", "/device:GPU:", "Task Environment"
 
 
@@ -90,7 +92,9 @@ def _on_device(name: str) -> str:
 
 
 def _on_host(about: Any) -> str:
-    """An operation is called NAME:TYPE; all else is the runtime's own."""
+    """An operation is called NAME:TYPE; all else is the runtime's own, but for compiled code."""
+    if about.name.startswith(COMPILED):
+        return "compute"
     name, _, operation = about.name.rpartition(":")
     if not name or name.endswith(":") or about.display_name != operation:
         return "other"

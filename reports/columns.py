@@ -134,6 +134,8 @@ def _asked(row: Row) -> dict[str, Cell]:
         "wire": row.wire.asked,
         "wire_effective": row.wire.ran,
         "precision_mismatch": row.mismatch,
+        "allreduce_effective": row.allreduce.ran,
+        "allreduce_evidence": row.allreduce_evidence,
         "status": row.status,
         "reason": row.reason,
         "launches": row.launches,

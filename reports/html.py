@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from bench.stats import Estimate
-from reports import caveats, chart, columns, compare, curve, evidence, export, ladder_chart, scaling_page, traces
+from reports import caveats, chart, columns, compare, curve, evidence, export, ladder_chart, page, scaling_page, traces
 from reports.caveats import unsettled
 from reports.ladder import climbs, stragglers
 from reports.launches import drift, launches
@@ -22,11 +18,10 @@ from reports.measure import Measured, no_p99
 from reports.quality import Quality, cautions
 from reports.scaling import scalings
 from reports.table import Row, rows
-from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
+from reports.text import DASH, counted, interval, number, one_line, percent, size
 from reports.verdict import equality, learners, not_compared, verdicts
 from reports.verification import proofs
 
-WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 LABEL_LETTERS = 60
 
 
@@ -53,24 +48,11 @@ class Line:
 
 def render_html(run: LoadedRun) -> str:
     """The whole document."""
-    style, script = _asset("report.css"), _asset("report.js")
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{_digest(style)}'",
-            f"script-src '{_digest(script)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-    environment = Environment(loader=_Own(), autoescape=True, undefined=StrictUndefined, finalize=_readable)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
-    template = environment.get_template("report.html.jinja")
-    return template.render(
-        style=Markup(style),
-        script=Markup(script),
-        policy=policy,
-        **_context(run),
+    style, script = page.asset("report.css"), page.asset("report.js")
+    return (
+        page.environment()
+        .get_template("report.html.jinja")
+        .render(style=Markup(style), script=Markup(script), policy=page.policy(style, script), **_context(run))
     )
 
 
@@ -210,32 +192,12 @@ def _charts(found: Sequence[Row]) -> dict[str, Markup] | None:
         return None
     return {
         name: Markup(chart.draw(found, width))  # serialised by ElementTree, which escapes
-        for name, width in (("wide", WIDE_INCHES), ("narrow", NARROW_INCHES))
+        for name, width in (("wide", page.WIDE_INCHES), ("narrow", page.NARROW_INCHES))
     }
 
 
 def _curves(found: Sequence[Row], metric: str) -> dict[str, Markup]:
     return {
         name: Markup(curve.draw(found, metric, width))
-        for name, width in (("wide", WIDE_INCHES), ("narrow", NARROW_INCHES))
+        for name, width in (("wide", page.WIDE_INCHES), ("narrow", page.NARROW_INCHES))
     }
-
-
-def _readable(value: Any) -> Any:
-    """Applied to every expression of the template before it is escaped: unknown is a dash, text is only text."""
-    if value is None:
-        return DASH
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _asset(name: str) -> str:
-    return (files("reports") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _digest(content: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
-
-
-class _Own(BaseLoader):
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, None]:
-        return _asset(template), None, None

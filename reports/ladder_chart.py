@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from bench.stats import Estimate
 from reports import svg
 from reports.ladder import Climb, rungs
+from reports.page import NARROW_INCHES, WIDE_INCHES
 from reports.svg import INK, MUTED, PALETTE
 from reports.text import DASH, number, one_line, percent
 
 _LINE_INCHES, _TITLE_INCHES, _TICKS_INCHES = 0.27, 0.42, 0.62
-_WIDE, _NARROW = 10.0, 4.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def views(found: Sequence[Climb], colors: Mapping[str, int]) -> list[View]:
         color = PALETTE[colors[climb.row.trial.backend]]
         wide, narrow = (
             Markup(_draw(climb, color, width, f"ladder-{place}-{width}"))  # ElementTree has escaped it
-            for width in (_WIDE, _NARROW)
+            for width in (WIDE_INCHES, NARROW_INCHES)
         )
         made.append(View(climb, wide, narrow))
     return made

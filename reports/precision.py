@@ -1,4 +1,4 @@
-"""Precision on two axes, each asked for and as it ran: what is computed in, and what goes over the wire."""
+"""What was asked for and what ran: the precision of the arithmetic and of the wire, and the all-reduce algorithm."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def wire(result: TrialResult) -> Axis:
     ran = _joined(told)
     idle = result.mode == "bare" or (result.mode == "solo" and bool(told) and ran is None)
     return Axis(None if idle else result.trial.wire, ran)
+
+
+def allreduce(result: TrialResult) -> Axis:
+    """The algorithm. Where the stack was left to choose, nothing was asked; one replica exchanges with nobody."""
+    told = [facts.algorithm for repeat in result.repeats for facts in repeat.facts]
+    if result.trial.replicas == 1:
+        return Axis(None, None)
+    return Axis(None if result.trial.allreduce == "auto" else result.trial.allreduce, _joined(told))
+
+
+def evidence(result: TrialResult) -> str | None:
+    """How the algorithm is known, as the backends say it."""
+    if result.trial.replicas == 1:
+        return None
+    return _joined(facts.algorithm_evidence for repeat in result.repeats for facts in repeat.facts)
 
 
 def said(axis: Axis) -> str:

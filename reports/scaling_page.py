@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports import scaling_chart
+from reports.page import NARROW_INCHES, WIDE_INCHES
 from reports.scaling import Against, Scaling
 
 _BASELINES = {
     "bare": "against a bare run: one device of the same framework, without a wrapper",
     "solo": "against the same backend on one replica",
 }
-_WIDE, _NARROW = 10.0, 4.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ def _chart(scaling: Scaling, against: Against, colors: Mapping[str, int]) -> Cha
     words = f"{scaling.title}, {_BASELINES[against]}. {bars}"
     wide, narrow = (
         Markup(scaling_chart.draw(scaling, against, colors, width, stacked))  # ElementTree has escaped it
-        for width, stacked in ((_WIDE, False), (_NARROW, True))
+        for width, stacked in ((WIDE_INCHES, False), (NARROW_INCHES, True))
     )
     return Chart(f"The same {_BASELINES[against]}", words, wide, narrow)

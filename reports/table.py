@@ -36,7 +36,8 @@ class Row:
     loss_difference     largest relative difference of any step's loss, in any launch, from the first launch of
                         `loss_reference`, the first trial with equal work, one in float32 before others: what another
                         precision does to the losses is in it
-    compute, wire       precision, as asked for and as it ran
+    compute, wire, allreduce   precision and algorithm, as asked for and as they ran
+    allreduce_evidence  how the algorithm that ran is known
     quality             None where nothing was evaluated, or where status is not "ok"
     warm_up             how many windows of its launches do not count
     verified            what `paceline verify` had found of this trial before the run; None: nothing
@@ -64,6 +65,8 @@ class Row:
     loss_reference: str | None
     compute: Axis
     wire: Axis
+    allreduce: Axis
+    allreduce_evidence: str | None
     quality: Quality | None
     verified: Verified | None
 
@@ -161,6 +164,8 @@ def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
         loss_reference=None,
         compute=precision.compute(trial),
         wire=precision.wire(trial),
+        allreduce=precision.allreduce(trial),
+        allreduce_evidence=precision.evidence(trial),
         quality=_quality(result, trial) if measured else None,
         verified=next((found for found in result.verification if found.trial_id == trial.trial_id), None),
     )

@@ -37,14 +37,16 @@ PARSING = tuple(
 
 def rows() -> tuple[Any, ...]:
     """tests.faults.rows.Fault, in the order of the table."""
-    found: tuple[Any, ...] = _module("rows").NULL_FAULTS + _module("system_rows").SYSTEM_FAULTS
+    found: tuple[Any, ...] = (
+        _module("rows").NULL_FAULTS + _module("system_rows").SYSTEM_FAULTS + _module("link_rows").LINK_FAULTS
+    )
     return found
 
 
 def matrix(seed: int = 1, times: int = TIMES) -> Experiment:
     """Every row so often; a part is the seconds until the fault was noticed."""
     parts = {f"{row.name}, {number + 1}": _in_a_folder(row.do) for number in range(times) for row in rows()}
-    own = ("tests/faults/rows.py", "tests/faults/system_rows.py")
+    own = ("tests/faults/rows.py", "tests/faults/system_rows.py", "tests/faults/link_rows.py")
     return Experiment("faults", "the fault matrix", (*HARNESS, "backends/_programmed.py", *own), _settings(seed), parts)
 
 

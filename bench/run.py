@@ -5,22 +5,18 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from bench import assemble, collect, environment, hosts, lease, proofs, replication, storage
-from bench.errors import TrialError, UserError
-from bench.launch import commands as launch
+from bench import assemble, collect, environment, hosts, proofs, replication, storage
+from bench.errors import UserError
 from bench.launch.commands import Cluster
-from bench.launch.execute import execute
-from bench.launch.watch import Watch
-from bench.records import Assignment, Plan, Repeat, Result, Timing, Trial
+from bench.launching import Prepared, assign, launch
+from bench.records import Plan, Repeat, Result, Timing, Trial
 from bench.storage import seal
 from bench.study import Study
 
@@ -37,15 +33,6 @@ class Observer:
     def tick(self) -> None: ...
 
     def launched(self, trial: Trial, repeat: Repeat) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What the ranks load: tokenised data, initial weights, and the data to evaluate on where the trial does."""
-
-    data: Path
-    checkpoint: Path
-    validation: Path | None
 
 
 def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
@@ -202,32 +189,11 @@ def prepare(trial: Trial, runs: Path, observer: Observer) -> Prepared:
 
 def _launch(trial: Trial, repeat: int, folder: Path, planned: Plan, cluster: Cluster, observer: Observer) -> Repeat:
     """One fresh launch of all ranks of `trial`, to its end, whatever that is."""
-    prepared = prepare(trial, folder.parents[2], observer)
-    ranks, local_replicas = launch.ranks(trial)
-    lease_file = folder / "lease"
-    assignment = Assignment(
-        trial=trial,
-        trial_id=trial.id,
-        repeat=repeat,
-        ranks=ranks,
-        local_replicas=local_replicas,
-        data=str(prepared.data),
-        checkpoint=str(prepared.checkpoint),
-        validation=str(prepared.validation) if prepared.validation else None,
-        lease=str(lease_file),
-        network_interface=cluster.network_interface,
-        rendezvous_port=planned.rendezvous_port,
-    )
-    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
-    lease.renew(lease_file)
-    to_start = launch.commands(trial, folder, sys.executable, cluster, os.environ)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        watch = Watch(folder, ranks, trial, planned.patience, cluster.on_this_machine)
-        ended = execute(to_start, watch, planned.timeout_s, lease_file, observer.tick)
-    except TrialError as error:
-        return collect.failed(assignment, to_start[0].argv, started, str(error))
-    return collect.collect(folder, assignment, to_start[0].argv, started, ended)
+    assignment = assign(trial, prepare(trial, folder.parents[2], observer), cluster, planned, repeat)
+    made = launch(assignment, folder, cluster, planned, observer.tick)
+    if made.ended is None:
+        return collect.failed(assignment, made.command, made.started_utc, made.error or "it could not be started")
+    return collect.collect(folder, assignment, made.command, made.started_utc, made.ended)
 
 
 def new_folder(runs: Path, name: str) -> Path:

@@ -21,6 +21,8 @@ from bench.clock import VirtualClock
 from bench.launch.commands import Cluster
 from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
+from bench.launching import assign
+from bench.points import Header
 from bench.protocols import World
 from bench.records import Assignment, Phase, Repeat, Trial
 from bench.storage import seal
@@ -28,6 +30,8 @@ from bench.storage import seal
 EXACT = 1e-9  # relative: of sums and quotients of whole nanoseconds
 REAL = 0.02
 BATCH = 4
+# Limits of launches that no process makes.
+HERE = Header(name="selfcheck")
 # Of every name: a programmed number, and what a report publishes.
 Numbers = dict[str, float]
 Publish = Callable[[Path], dict[str, Any]]
@@ -127,10 +131,7 @@ def run_ranks(trial: Trial, runs: Path, folder: Path) -> Repeat:
     what a launch leaves there, and returns its Repeat. Prepared data lies below `runs`."""
     folder.mkdir(parents=True, exist_ok=True)
     prepared = run.prepare(trial, runs, run.Observer())
-    assignment = Assignment(
-        trial=trial, trial_id=trial.id, repeat=0, ranks=trial.replicas, local_replicas=1,
-        data=str(prepared.data), checkpoint=str(prepared.checkpoint),
-    )  # fmt: skip
+    assignment = assign(trial, prepared, Cluster(), HERE)
     with ThreadPoolExecutor(trial.replicas) as pool:
         for rank in [pool.submit(_run_rank, assignment, rank, folder) for rank in range(trial.replicas)]:
             rank.result()

@@ -7,7 +7,6 @@ interleaved in seeded random order, and collectives.json is written anew after e
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +15,11 @@ from typing import get_args
 
 import msgspec
 
-from bench import catalog, collectives, environment, failure, journal, lease, replication, storage, sweep_rows
+from bench import catalog, collectives, environment, replication, storage, sweep_rows
 from bench.errors import TrialError, UserError
 from bench.hosts.spec import parse
-from bench.launch import commands as launch
 from bench.launch.commands import Cluster
-from bench.launch.execute import Ended, execute
-from bench.launch.watch import Watch
+from bench.launching import Launched, assign, launch, lines
 from bench.records import (
     SCHEMA,
     Algorithm,
@@ -204,20 +201,8 @@ def _assign(
     trial: Trial, planned: Planned, study: Study, runs: Path, cluster: Cluster, observer: Observer
 ) -> Assignment:
     """What the ranks of a trial are told; its data and weights are made, for one step shows the model's buckets."""
-    prepared = prepare(trial, runs, observer)
-    ranks, local_replicas = launch.ranks(trial)
-    return Assignment(
-        trial=trial,
-        trial_id=trial.id,
-        repeat=0,
-        ranks=ranks,
-        local_replicas=local_replicas,
-        data=str(prepared.data.resolve()),
-        checkpoint=str(prepared.checkpoint.resolve()),
-        collectives=planned.requests[trial.id],
-        network_interface=cluster.network_interface,
-        rendezvous_port=study.header.rendezvous_port,
-    )
+    assignment = assign(trial, prepare(trial, runs, observer), cluster, study.header)
+    return msgspec.structs.replace(assignment, collectives=planned.requests[trial.id])
 
 
 def _launch(
@@ -225,38 +210,30 @@ def _launch(
 ) -> CollectiveLaunch:
     """One fresh launch of all ranks, to its end, whatever that is."""
     folder.mkdir(parents=True, mode=0o700)
-    assignment = msgspec.structs.replace(assignment, lease=str(folder / "lease"))
-    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
-    lease.renew(folder / "lease")
-    to_start = launch.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
-    watch = Watch(folder, assignment.ranks, assignment.trial, study.header.patience, cluster.on_this_machine)
-    error, times, wall_ns = None, [], 0
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    made = launch(assignment, folder, cluster, study.header, observer.tick)
+    error, times = None, []
     try:
-        ended = execute(to_start, watch, study.header.timeout_s, folder / "lease", observer.tick)
-        wall_ns = ended.wall_ns
-        times = gathered(assignment, folder, ended)
+        times = gathered(assignment, folder, made)
     except TrialError as problem:
         error = str(problem)
         observer.preparing(f"{assignment.trial_id}: {error}")
     return CollectiveLaunch(
         trial_id=assignment.trial_id,
         repeat=assignment.repeat,
-        started_utc=started,
-        wall_ns=wall_ns,
-        command=list(to_start[0].argv),
+        started_utc=made.started_utc,
+        wall_ns=made.ended.wall_ns if made.ended else 0,
+        command=made.command,
         error=error,
         times=times,
     )
 
 
-def gathered(assignment: Assignment, folder: Path, ended: Ended) -> list[list[CollectiveTimes]]:
+def gathered(assignment: Assignment, folder: Path, launched: Launched) -> list[list[CollectiveTimes]]:
     """Axes (rank, request). Raises TrialError when a rank failed, or timed something else than asked or than rank 0."""
-    lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
-    reason = failure.why(folder, lines, ended)
-    if reason is not None:
-        raise TrialError(reason)
-    times = [[line for line in of_rank if isinstance(line, CollectiveTimes)] for of_rank in lines]
+    times = [
+        [line for line in of_rank if isinstance(line, CollectiveTimes)]
+        for of_rank in lines(launched, assignment, folder)
+    ]
     for rank, of_rank in enumerate(times):
         if [each.request for each in of_rank] != assignment.collectives:
             raise TrialError(f"rank {rank} timed {len(of_rank)} of {len(assignment.collectives)} requests")

@@ -6,20 +6,16 @@ RUN/traces/TRIAL holds rank-N.trace.json.gz, trace.json.gz with all ranks, and t
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from bench import assemble, failure, journal, lease, storage, traces
+from bench import assemble, journal, storage, traces
 from bench.errors import TrialError, UserError
-from bench.launch import commands as launch
-from bench.launch.commands import Cluster, Command
-from bench.launch.execute import execute
-from bench.launch.watch import Watch
+from bench.launch.commands import Cluster
+from bench.launching import assign, launch, lines
 from bench.records import SCHEMA, Assignment, Plan, RankTrace, Traced, Trial, Window
 from bench.run import Observer, alone, fresh_folder, planned_cluster, prepare
 from bench.yaml_source import suggestion
@@ -39,7 +35,8 @@ def trace(folder: Path, trial_ids: Sequence[str], windows: int, observer: Observ
         for trial in chosen:
             observer.preparing(f"tracing {trial.id}")
             target = fresh_folder(folder / FOLDER / trial.id)
-            assignment = _assign(trial, windows, folder, planned, cluster, observer)
+            assignment = assign(trial, prepare(trial, folder.parent, observer), cluster, planned)
+            assignment = msgspec.structs.replace(assignment, traced_windows=windows)
             traced = _launch(assignment, target, planned, cluster, observer)
             storage.write_atomically(target / FIGURES, storage.seal(traced))
             yield target, traced
@@ -53,51 +50,24 @@ def _chosen(planned: Plan, trial_ids: Sequence[str]) -> list[Trial]:
     return [trial for trial in planned.trials if trial.id in trial_ids or not trial_ids]
 
 
-def _assign(
-    trial: Trial, windows: int, folder: Path, planned: Plan, cluster: Cluster, observer: Observer
-) -> Assignment:
-    prepared = prepare(trial, folder.parent, observer)
-    ranks, local_replicas = launch.ranks(trial)
-    return Assignment(
-        trial=trial,
-        trial_id=trial.id,
-        repeat=0,
-        ranks=ranks,
-        local_replicas=local_replicas,
-        data=str(prepared.data.resolve()),
-        checkpoint=str(prepared.checkpoint.resolve()),
-        traced_windows=windows,
-        lease=str(folder / FOLDER / trial.id / "lease"),
-        network_interface=cluster.network_interface,
-        rendezvous_port=planned.rendezvous_port,
-    )
-
-
 def _launch(assignment: Assignment, folder: Path, planned: Plan, cluster: Cluster, observer: Observer) -> Traced:
     """One launch of all ranks in trace mode, to its end, whatever that is."""
-    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
-    lease.renew(folder / "lease")
-    to_start = launch.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
-    watch = Watch(folder, assignment.ranks, assignment.trial, planned.patience, cluster.on_this_machine)
+    made = launch(assignment, folder, cluster, planned, observer.tick)
     try:
-        ended = execute(to_start, watch, planned.timeout_s, folder / "lease", observer.tick)
-        lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
-        reason = failure.why(folder, lines, ended)
-        if reason is not None:
-            raise TrialError(reason)
-        return gathered(assignment, folder, to_start)
+        lines(made, assignment, folder)
+        return gathered(assignment, folder, made.command)
     except TrialError as error:
-        return _record(assignment, to_start, error=str(error))
+        return _record(assignment, made.command, error=str(error))
 
 
-def gathered(assignment: Assignment, folder: Path, started: Sequence[Command] = ()) -> Traced:
+def gathered(assignment: Assignment, folder: Path, command: Sequence[str] = ()) -> Traced:
     """The figures of what the ranks left, and all of it in one file. Raises TrialError where something is missing."""
     untraced, traced = zip(*[_pairs(assignment, folder, rank) for rank in range(assignment.ranks)], strict=True)
     files = [traces.read(folder / f"rank-{rank}.trace.json.gz") for rank in range(assignment.ranks)]
     steps = assignment.traced_windows * assignment.trial.timing.steps_per_window
     traces.merge(folder / MERGED, files)
     figures = [traces.figures(found, steps) for found in files]
-    return _record(assignment, started, untraced=_slowest(untraced), traced=_slowest(traced), ranks=figures)
+    return _record(assignment, command, untraced=_slowest(untraced), traced=_slowest(traced), ranks=figures)
 
 
 def _pairs(assignment: Assignment, folder: Path, rank: int) -> tuple[list[int], list[int]]:
@@ -116,7 +86,7 @@ def _slowest(ranks: Sequence[Sequence[int]]) -> list[int]:
 
 def _record(
     assignment: Assignment,
-    started: Sequence[Command],
+    command: Sequence[str],
     error: str | None = None,
     untraced: Sequence[int] = (),
     traced: Sequence[int] = (),
@@ -125,7 +95,7 @@ def _record(
     return Traced(
         trial_id=assignment.trial_id,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=list(started[0].argv) if started else [],
+        command=list(command),
         error=error,
         steps_per_window=assignment.trial.timing.steps_per_window,
         untraced_ns=list(untraced),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from bench import agreement, assemble, catalog, collect, failure, gates, journal, lease, proofs, storage
+from bench import agreement, assemble, catalog, collect, gates, proofs, storage
 from bench.agreement import Rehearsed
 from bench.errors import TrialError
 from bench.gates import rehearsal as rehearsal_gates
 from bench.gates.launch import named
 from bench.gates.report import trained_elements
-from bench.launch import commands as launch
-from bench.launch.commands import Cluster, Command
-from bench.launch.execute import Ended, execute
-from bench.launch.watch import Watch
-from bench.records import Assignment, GateOutcome, Plan, Rehearsal, Trial, Verification, Verified
+from bench.launch.commands import Cluster
+from bench.launching import Launched, assign, launch, lines
+from bench.records import Assignment, GateOutcome, Plan, Rehearsal, Verification, Verified
 from bench.run import Observer, new_folder, plan, prepare, refuse_empty
 from bench.storage import seal
 from bench.study import Study
@@ -31,7 +27,6 @@ from bench.verification import GRADIENTS, WEIGHTS
 STEPS = 10
 AT_ONCE = 2
 
-Starter = Callable[[Trial, Path, Cluster], Sequence[Command]]
 Outcome = Rehearsed | str
 
 
@@ -41,7 +36,10 @@ def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Obs
     now = datetime.now(UTC)
     subjects = {subject.id: subject for subject in map(proofs.subject, study.trials)}
     planned = plan(msgspec.structs.replace(study, trials=list(subjects.values())), False, cluster, now)
-    assignments = [assign(trial, steps, planned, runs, observer) for trial in planned.trials]
+    assignments = [
+        msgspec.structs.replace(assign(trial, prepare(trial, runs, observer), cluster, planned), verify_steps=steps)
+        for trial in planned.trials
+    ]
     folder = new_folder(runs, f"{study.header.name}-verify-{now:%Y%m%dT%H%M%SZ}").resolve()
     storage.write_atomically(folder / "study.yaml", study.yaml.encode())
     found = _launch_all(assignments, folder, planned, cluster, observer)
@@ -57,24 +55,6 @@ def verify(study: Study, runs: Path, steps: int, cluster: Cluster, observer: Obs
 
 
 # ---- launching --------------------------------------------------------------------------------------------------
-
-
-def assign(trial: Trial, steps: int, planned: Plan, runs: Path, observer: Observer) -> Assignment:
-    """What the ranks of a trial are told; its data and weights are made. Raises UserError for unusable input."""
-    prepared = prepare(trial, runs, observer)
-    ranks, local_replicas = launch.ranks(trial)
-    return Assignment(
-        trial=trial,
-        trial_id=trial.id,
-        repeat=0,
-        ranks=ranks,
-        local_replicas=local_replicas,
-        data=str(prepared.data.resolve()),
-        checkpoint=str(prepared.checkpoint.resolve()),
-        verify_steps=steps,
-        network_interface=planned.network_interface,
-        rendezvous_port=planned.rendezvous_port,
-    )
 
 
 def _launch_all(
@@ -106,28 +86,20 @@ def rehearse(
 ) -> Outcome:
     """One launch of all ranks in a folder of its own; the sentence of its failure where it was not whole."""
     folder.mkdir(parents=True, mode=0o700)
-    assignment = msgspec.structs.replace(assignment, lease=str(folder / "lease"))
-    storage.write_atomically(folder / "trial.json", msgspec.json.encode(assignment))
-    lease.renew(folder / "lease")
-    to_start = launch.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
-    watch = Watch(folder, assignment.ranks, assignment.trial, planned.patience)
     try:
-        return gathered(assignment, folder, execute(to_start, watch, planned.timeout_s, folder / "lease", tick))
+        return gathered(assignment, folder, launch(assignment, folder, cluster, planned, tick))
     except TrialError as error:
         return str(error)
 
 
-def gathered(assignment: Assignment, folder: Path, ended: Ended) -> Rehearsed:
+def gathered(assignment: Assignment, folder: Path, launched: Launched) -> Rehearsed:
     """What all ranks left. Raises TrialError with the sentence of the row where something is missing."""
-    lines = [journal.read(folder, rank) for rank in range(assignment.ranks)]
-    reason = failure.why(folder, lines, ended)
-    if reason is not None:
-        raise TrialError(reason)
+    found = lines(launched, assignment, folder)
     return Rehearsed(
         assignment=assignment,
         folder=folder,
-        reports=[collect.report(rank, of_rank) for rank, of_rank in enumerate(lines)],
-        rehearsals=[collect.only(of_rank, Rehearsal) for of_rank in lines],
+        reports=[collect.report(rank, of_rank) for rank, of_rank in enumerate(found)],
+        rehearsals=[collect.only(of_rank, Rehearsal) for of_rank in found],
     )
 
 

@@ -113,7 +113,11 @@ def test_the_import_contracts_are_kept(copy: Path) -> None:
             "from bench import study",
             "reports import of bench only records, stats, storage and errors",
         ),
-        ("backends/null.py", "import bench.catalog", "backends import of bench only protocols, records, errors and the clock"),
+        (
+            "backends/null.py",
+            "import bench.catalog",
+            "backends import of bench only protocols, records, errors and the clock",
+        ),
         ("bench/study.py", "import bench.cli", "bench.cli is imported by bench.__main__ only"),
     ],
 )

@@ -15,6 +15,7 @@ from bench.errors import TrialError, UserError
 from bench.launch.commands import Cluster
 from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
+from bench.launching import Launched
 from bench.protocols import World
 from bench.records import CollectiveLaunch, CollectiveRequest, CollectiveTimes, Phase, Timing, Trial
 from bench.run import Observer
@@ -230,9 +231,13 @@ def test_ranks_that_timed_different_things_are_a_failed_launch(
     lines = (tmp_path / "rank-1.jsonl").read_text()
     (tmp_path / "rank-1.jsonl").write_text(lines.replace('"operations":4', '"operations":5'))
     with pytest.raises(TrialError, match="rank 1 timed another all_reduce than rank 0"):
-        sweep.gathered(assignment, tmp_path, Ended(0, None, 1))
+        sweep.gathered(assignment, tmp_path, Launched([], "", Ended(0, None, 1), None))
     with pytest.raises(TrialError, match="rank 0 timed 2 of 1 requests"):
-        sweep.gathered(msgspec.structs.replace(assignment, collectives=requests[:1]), tmp_path, Ended(0, None, 1))
+        sweep.gathered(
+            msgspec.structs.replace(assignment, collectives=requests[:1]),
+            tmp_path,
+            Launched([], "", Ended(0, None, 1), None),
+        )
     assert [line.name for line in journal.read(tmp_path, 0) if isinstance(line, Phase)][-1] == "end"
 
 

@@ -10,6 +10,7 @@ from bench import journal, sweep, worker
 from bench.clock import VirtualClock
 from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
+from bench.launching import Launched
 from bench.protocols import World
 from bench.records import (
     SCHEMA,
@@ -71,7 +72,7 @@ def launch(assignment: Assignment, folder: Path, repeat: int = 0) -> CollectiveL
     run_ranks(assignment, folder)
     return CollectiveLaunch(
         trial_id=assignment.trial_id, repeat=repeat, started_utc="", wall_ns=1, command=["null"], error=None,
-        times=sweep.gathered(assignment, folder, Ended(0, None, 1)),
+        times=sweep.gathered(assignment, folder, Launched([], "", Ended(0, None, 1), None)),
     )  # fmt: skip
 
 

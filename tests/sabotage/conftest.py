@@ -20,6 +20,7 @@ from bench.agreement import Rehearsed
 from bench.launch import commands
 from bench.launch.commands import Cluster, Command
 from bench.launch.execute import Ended
+from bench.launching import Launched
 from bench.records import Assignment, LossScale, Optimizer, Trial, Verified, Workload
 from bench.run import Observer, prepare
 
@@ -71,7 +72,10 @@ class Sabotage:
         (together / "faults.json").write_text(json.dumps(plan))
         built = commands.commands(trials[0][1], together, sys.executable, Cluster(), os.environ)
         run([driver(command, together) for command in built], together)
-        return {name: verify.gathered(assigned[name], folders[name], Ended(0, None, 0)) for name in assigned}
+        return {
+            name: verify.gathered(assigned[name], folders[name], Launched([], "", Ended(0, None, 0), None))
+            for name in assigned
+        }
 
     @functools.cached_property
     def sound(self) -> list[Rehearsed]:

@@ -33,7 +33,7 @@ class Workload(Record, frozen=True, kw_only=True):
 
     validation     "held_out": the built-in data's own split, a dev or valid file beside the data, else a part that
                    training never sees; or a path
-    input_delay_ms the harness sleeps so long before it makes each batch: slow storage, programmed
+    input_delay_ms obtaining a batch takes at least so long: slow storage, programmed
     accumulation   microbatches per step: each replica's batch is split into so many, whose gradients are added
                    before one exchange and update. The step's samples and its loss stay the same
     """

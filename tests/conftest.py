@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-NEVER_SKIPPED = ("contract", "parity", "tensorflow", "torch", "sabotage", "quality", "allreduce")
+NEVER_SKIPPED = (
+    "contract", "parity", "tensorflow", "torch", "sabotage", "quality", "allreduce", "collectives", "ladder", "traces",
+)  # fmt: skip
 # Parts of the reasons for which a skip stands: what CI does not have, and cells that have no such test.
 MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
 

@@ -82,11 +82,13 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """This rank's share of a step; new arrays at every call."""
-        if self._delay_ns:
-            self._clock.sleep_ns(self._delay_ns)
+        begun_ns = self._clock()
         keys = sample_keys(self._seed, step, self._indices)
         arrays, global_weights = self._sampler.sample(keys, self._own)
-        return _batch(step, arrays, global_weights, self._axes)
+        made = _batch(step, arrays, global_weights, self._axes)
+        if self._delay_ns:
+            self._clock.sleep_ns(max(0, begun_ns + self._delay_ns - self._clock()))
+        return made
 
     def digest(self, batch: Batch) -> int:
         """Sum modulo 2**64 of one hash per sample over all its arrays and the step: add up ranks in any order."""

@@ -86,7 +86,7 @@ def test_a_damaged_rank_file_is_the_reason_and_nothing_of_it_is_used(tmp_path):
 def test_another_schema_is_refused_by_its_number(tmp_path):
     plan = tmp_path / "plan.json"
     plan.write_bytes(msgspec.json.encode({"schema": 99}))
-    with pytest.raises(UserError, match="schema 99, this paceline reads 2; use the paceline that wrote it"):
+    with pytest.raises(UserError, match="schema 99, this paceline reads 3; use the paceline that wrote it"):
         assemble.read_plan(tmp_path)
 
 

@@ -35,7 +35,7 @@ def test_a_flipped_bit_anywhere_is_refused():
 
 def test_another_schema_is_told_by_its_number():
     content = with_checksum(seal(RECORD)[:-77].replace(f'"schema":{SCHEMA}'.encode(), b'"schema":99') + b"}")
-    with pytest.raises(Damaged, match="it has schema 99, this paceline reads 2"):
+    with pytest.raises(Damaged, match="it has schema 99, this paceline reads 3"):
         unseal(content, RankInfo)
 
 

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.launch.execute import Ended
 from bench.launch.world import FileRendezvous
 from bench.launching import assign
 from bench.points import Header
-from bench.protocols import World
+from bench.protocols import Backend, World
 from bench.records import Assignment, Phase, Repeat, Trial
 from bench.storage import seal
 
@@ -129,25 +130,32 @@ def worst(findings: list[Finding]) -> Finding:
 def run_ranks(trial: Trial, runs: Path, folder: Path) -> Repeat:
     """One launch of a `null` trial: each rank a thread of this process, with a clock of its own. Leaves in `folder`
     what a launch leaves there, and returns its Repeat. Prepared data lies below `runs`."""
-    folder.mkdir(parents=True, exist_ok=True)
     prepared = run.prepare(trial, runs, run.Observer())
     assignment = assign(trial, prepared, Cluster(), HERE)
-    with ThreadPoolExecutor(trial.replicas) as pool:
-        for rank in [pool.submit(_run_rank, assignment, rank, folder) for rank in range(trial.replicas)]:
-            rank.result()
+    run_assignment(assignment, folder)
     repeat = collect.collect(folder, assignment, [], "", Ended(0, None, 1))
     storage.write_atomically(folder / "repeat.json", seal(repeat))
     return repeat
 
 
-def _run_rank(assignment: Assignment, rank: int, folder: Path) -> None:
+def run_assignment(assignment: Assignment, folder: Path, made: Callable[[VirtualClock], Backend] | None = None) -> None:
+    """Every rank of `assignment` in a thread of this process, with a clock of its own; they leave what a rank leaves.
+    `made` makes a rank's backend, of the assignment's own if not given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = made or partial(worker.load_backend, assignment.trial.backend)
+    with ThreadPoolExecutor(assignment.ranks) as pool:
+        for rank in [pool.submit(_run_rank, assignment, rank, folder, kind) for rank in range(assignment.ranks)]:
+            rank.result()
+
+
+def _run_rank(assignment: Assignment, rank: int, folder: Path, kind: Callable[[VirtualClock], Backend]) -> None:
     world = World(
         rank=rank, size=assignment.ranks, local_rank=rank, local_size=assignment.ranks, local_replicas=1,
         launcher="local", address="127.0.0.1", network_interface=None, rendezvous_port=0,
         rendezvous=FileRendezvous(folder / "rendezvous"),
     )  # fmt: skip
     clock = VirtualClock()
-    backend = worker.load_backend(assignment.trial.backend, clock)
+    backend = kind(clock)
     with journal.Journal(folder, rank) as lines:
         lines.write(worker.rank_info(world))
         lines.write(Phase(name="start", at_ns=clock()))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 
+SWEEP = "collectives.json"
 FORMATS = ("html", "csv", "json", "md", "text", "terminal")
 
 
@@ -19,6 +20,8 @@ def render(run_folder: Path, format: str) -> str | bytes:
     """
     if format not in FORMATS:
         raise UserError(f"format {format!r} is not known; allowed are {', '.join(FORMATS)}")
+    if is_sweep(run_folder):
+        return _render_sweep(run_folder, format)
     from reports.load import load
 
     run = load(run_folder)
@@ -33,3 +36,22 @@ def render(run_folder: Path, format: str) -> str | bytes:
     from reports.export import render as render_export
 
     return render_export(run, format)
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether `paceline collectives` made it, and not `paceline run`."""
+    return (folder / SWEEP).is_file()
+
+
+def _render_sweep(folder: Path, format: str) -> str:
+    from reports import collectives
+    from reports.collectives_page import render_page
+
+    sweep = collectives.load(folder)
+    if format == "html":
+        return render_page(sweep)
+    if format in ("text", "terminal"):
+        return collectives.render_text(sweep, color=format == "terminal")
+    if format == "csv":
+        return collectives.as_csv(sweep)
+    raise UserError(f"{folder} holds collectives: there is html, csv and text of them, and {SWEEP} is JSON already")

@@ -11,9 +11,9 @@ from bench.errors import UserError
 from bench.records import CollectiveLine, CollectiveRow, Crossover, Sweep, Trial
 from bench.stats import Estimate
 from bench.storage import Damaged, unseal
+from reports import SWEEP
 from reports.text import counted, csv_table, interval, number, one_line, size
 
-FILE = "collectives.json"
 WIDTH = 80
 _HEADINGS = ("operation", "size", "time ms (95 %)", "p95 ms", "algbw", "busbw")
 _WIDTHS = (15, 8, 27, 9, 8, 8)  # with 1 blank between: 80
@@ -24,7 +24,7 @@ MOST_SIZES = 4  # that are named one by one
 
 def load(folder: Path) -> Sweep:
     """Reads and verifies. Raises UserError: no such file, or a damaged or foreign one."""
-    path = folder / FILE
+    path = folder / SWEEP
     try:
         return unseal(path.read_bytes(), Sweep)
     except OSError as error:

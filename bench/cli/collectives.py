@@ -99,12 +99,12 @@ def _bytes(flag: str, text: str) -> int:
 
 def _finish(folder: Path) -> int:
     """Table on standard output, page and CSV beside the file; 1 when a launch failed or a result was wrong."""
-    from reports import collectives as report
-    from reports.collectives_page import render_page
+    import reports
+    from reports import collectives as found
 
-    sweep = report.load(folder)
-    click.echo(report.render_text(sweep, color=sys.stdout.isatty()), nl=False)
-    write(folder / "collectives.csv", report.as_csv(sweep))
-    write(folder / "report.html", render_page(sweep))
+    color = sys.stdout.isatty()
+    click.echo(reports.render(folder, "terminal" if color else "text"), nl=False)
+    write(folder / "collectives.csv", reports.render(folder, "csv"))
+    write(folder / "report.html", reports.render(folder, "html"))
     click.echo(f"\n{folder / 'report.html'}")
-    return 1 if report.failures(sweep) else 0
+    return 1 if found.failures(found.load(folder)) else 0

@@ -14,11 +14,12 @@ from bench.cli.shared import write
 @click.option("--format", "kind", type=click.Choice(["html", "csv", "json", "md", "text"]), default="html")
 @click.option("-o", "--output", type=Path, help="File to write; `-` for standard output.")
 def report(run_folder: Path, kind: str, output: Path | None) -> None:
-    """Make the report of RUN from what it left on disk."""
+    """Make the report of RUN from what it left on disk; RUN is of `paceline run` or `paceline collectives`."""
     import reports
     from bench.assemble import assemble
 
-    assemble(run_folder.resolve())
+    if not reports.is_sweep(run_folder):
+        assemble(run_folder.resolve())
     content = reports.render(run_folder, kind)
     if output is None and kind == "html":
         output = run_folder / "report.html"

@@ -19,9 +19,10 @@ from bench.launching import Launched
 from bench.protocols import World
 from bench.records import CollectiveLaunch, CollectiveRequest, CollectiveTimes, Phase, Timing, Trial
 from bench.run import Observer
+from bench.selfcheck import run_assignment
 from bench.sweep import Wanted
 from bench.timed_collectives import time_standalone
-from tests.collectives.virtual import MS, assign, launch, run_ranks, swept, trial
+from tests.collectives.virtual import MS, assign, launch, swept, trial
 
 KIB = 1024
 SIZES = [64 * KIB, 256 * KIB, 1024 * KIB]
@@ -131,7 +132,7 @@ def test_the_programmed_line_comes_back(runs: Path, requests: list[CollectiveReq
 
 def test_a_ladders_launch_times_its_own_exchange_alone(runs: Path, tmp_path: Path) -> None:
     asked = trial(timing=Timing(warmup_windows=1, windows=2, steps_per_window=2, local_windows=True), wire="float32")
-    run_ranks(assign(asked, [], runs), tmp_path)
+    run_assignment(assign(asked, [], runs), tmp_path)
     (times,) = [line for line in journal.read(tmp_path, 1) if isinstance(line, CollectiveTimes)]
     assert times.request == CollectiveRequest(elements=[], dtype="float32", algorithm="auto")
     assert (times.operations, times.duration_ns) == (1, [4 * MS] * 20)
@@ -227,7 +228,7 @@ def test_ranks_that_timed_different_things_are_a_failed_launch(
     runs: Path, requests: list[CollectiveRequest], tmp_path: Path
 ) -> None:
     assignment = assign(trial(), requests[:2], runs)
-    run_ranks(assignment, tmp_path)
+    run_assignment(assignment, tmp_path)
     lines = (tmp_path / "rank-1.jsonl").read_text()
     (tmp_path / "rank-1.jsonl").write_text(lines.replace('"operations":4', '"operations":5'))
     with pytest.raises(TrialError, match="rank 1 timed another all_reduce than rank 0"):

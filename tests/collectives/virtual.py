@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from backends import null
-from bench import journal, sweep, worker
-from bench.clock import VirtualClock
+from msgspec import structs
+
+from bench import launching, sweep
+from bench.launch.commands import Cluster
 from bench.launch.execute import Ended
-from bench.launch.world import FileRendezvous
 from bench.launching import Launched
-from bench.protocols import World
+from bench.points import Header
 from bench.records import (
     SCHEMA,
     Assignment,
     CollectiveLaunch,
     CollectiveRequest,
     Environment,
-    Phase,
     Sweep,
     Trial,
     Workload,
 )
 from bench.run import Observer, prepare
+from bench.selfcheck import run_assignment
 
 MS = 1_000_000
 OPTIONS = {"step_ms": 1.0, "latency_ms": [0.5, 1.0], "ms_per_mib": 2.0, "exchange_ms": 4.0}
@@ -40,36 +39,12 @@ def trial(**changes: object) -> Trial:
 
 
 def assign(asked: Trial, requests: list[CollectiveRequest], runs: Path) -> Assignment:
-    prepared = prepare(asked, runs, Observer())
-    return Assignment(
-        trial=asked, trial_id=asked.id, repeat=0, ranks=asked.replicas, local_replicas=1,
-        data=str(prepared.data), checkpoint=str(prepared.checkpoint), collectives=requests,
-    )  # fmt: skip
-
-
-def run_ranks(assignment: Assignment, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(assignment.ranks) as pool:
-        for done in [pool.submit(_run_rank, assignment, rank, folder) for rank in range(assignment.ranks)]:
-            done.result()
-
-
-def _run_rank(assignment: Assignment, rank: int, folder: Path) -> None:
-    clock = VirtualClock()
-    backend = null.Backend(clock)
-    world = World(
-        rank=rank, size=assignment.ranks, local_rank=rank, local_size=assignment.ranks, local_replicas=1,
-        launcher="local", address="127.0.0.1", network_interface=None, rendezvous_port=0,
-        rendezvous=FileRendezvous(folder / "rendezvous"),
-    )  # fmt: skip
-    with journal.Journal(folder, rank) as lines:
-        lines.write(worker.rank_info(world))
-        lines.write(Phase(name="start", at_ns=clock()))
-        worker.run_rank(backend, assignment, world, lines, clock(), clock)
+    made = launching.assign(asked, prepare(asked, runs, Observer()), Cluster(), Header(name="sweep"))
+    return structs.replace(made, collectives=requests)
 
 
 def launch(assignment: Assignment, folder: Path, repeat: int = 0) -> CollectiveLaunch:
-    run_ranks(assignment, folder)
+    run_assignment(assignment, folder)
     return CollectiveLaunch(
         trial_id=assignment.trial_id, repeat=repeat, started_utc="", wall_ns=1, command=["null"], error=None,
         times=sweep.gathered(assignment, folder, Launched([], "", Ended(0, None, 1), None)),

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from backends import null
-from bench import journal, worker
-from bench.clock import VirtualClock
+from bench import journal
 from bench.errors import TrialError
 from bench.evaluation import Accuracy, EntityF1, evaluate
-from bench.launch.world import FileRendezvous
-from bench.protocols import Batch, Predictions, World
+from bench.protocols import Batch, Predictions
 from bench.records import Assignment, Evaluation, Phase, Quality, Timing, Trial, Window, Workload
+from bench.selfcheck import run_assignment
 from bench.workload import corpus
 from bench.workload.batches import ValidationBatches
 from bench.workload.topics import generate_examples
@@ -119,12 +118,7 @@ def test_an_evaluation_with_other_weights_than_the_datas_is_no_evaluation() -> N
 
 
 class Slow(null.Backend):
-    """An evaluated batch takes a second. The ranks run one after the other, and so cannot wait for one another."""
-
-    def start(self, world: World) -> None:
-        self._world = world
-
-    def barrier(self) -> None: ...
+    """An evaluated batch takes a second."""
 
     def evaluate(self, batch: Batch) -> Predictions:
         assert self._world.rank == 0
@@ -155,17 +149,7 @@ def run(cache: Path, tmp_path: Path) -> Callable[[Quality], Lines]:
             data=str(corpus.prepare(TOPICS, cache, silent).folder),
             validation=str(validation.folder) if quality.samples else None,
         )  # fmt: skip
-        for rank in range(2):
-            clock = VirtualClock()
-            world = World(
-                rank=rank, size=2, local_rank=rank, local_size=2, local_replicas=1, launcher="local",
-                address="127.0.0.1", network_interface=None, rendezvous_port=0,
-                rendezvous=FileRendezvous(tmp_path / "rendezvous"),
-            )  # fmt: skip
-            with journal.Journal(tmp_path, rank) as lines:
-                lines.write(worker.rank_info(world))
-                lines.write(Phase(name="start", at_ns=clock()))
-                worker.run_rank(Slow(clock), assignment, world, lines, clock(), clock)
+        run_assignment(assignment, tmp_path, Slow)
         return [journal.read(tmp_path, rank) for rank in range(2)]
 
     return launch

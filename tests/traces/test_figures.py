@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -178,10 +177,7 @@ def programmed(tmp_path_factory) -> tuple[Path, Traced]:
         checkpoint=str(prepared.checkpoint), traced_windows=2,
     )  # fmt: skip
     folder = runs / "traced"
-    folder.mkdir()
-    with ThreadPoolExecutor(2) as pool:
-        for rank in [pool.submit(selfcheck._run_rank, assignment, rank, folder) for rank in range(2)]:
-            rank.result()
+    selfcheck.run_assignment(assignment, folder)
     return folder, trace_run.gathered(assignment, folder)
 
 

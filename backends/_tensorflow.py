@@ -192,6 +192,7 @@ class TensorFlowBackend:
     def snapshot(self) -> None:
         variables = [*(variable.value for variable in self.model.variables()), *self.update.variables]
         copies = [copy for variable in variables for copy in self.local_values(variable)]
+        self._snapshot = None  # the old one's memory first
         self._snapshot = [(copy, tf.identity(copy)) for copy in copies]
 
     def restore(self) -> None:

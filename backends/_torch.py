@@ -222,6 +222,7 @@ class TorchBackend:
         )
 
     def snapshot(self) -> None:
+        self._snapshot = None  # the old one's memory first
         self._snapshot = Snapshot(self.optimizer, self.scaling, self.device)
 
     def restore(self) -> None:

@@ -13,6 +13,7 @@ FORCED = re.compile(r"allreduce:(ring|tree)")
 # NCCL says it on rank 0 only, once for each size, when NCCL_DEBUG_SUBSYS has TUNING.
 SAID = re.compile(r"AllReduce: \d+ Bytes -> Algo (\w+)", re.IGNORECASE)
 _MESSAGE = "nccl_all_reduce"
+_own: list[Path] = []  # logs that this process made
 
 
 def forced() -> str | None:
@@ -26,7 +27,14 @@ def listen() -> None:
     if forced() is not None and "NCCL_DEBUG_FILE" not in os.environ:
         descriptor, path = tempfile.mkstemp(prefix="nccl-", suffix=".log")
         os.close(descriptor)
+        _own.append(Path(path))
         os.environ.update(NCCL_DEBUG="INFO", NCCL_DEBUG_SUBSYS="INIT,ENV,TUNING", NCCL_DEBUG_FILE=path)
+
+
+def forget() -> None:
+    """Removes what `listen` made."""
+    while _own:
+        _own.pop().unlink(missing_ok=True)
 
 
 def heard(world: World) -> tuple[str, str]:

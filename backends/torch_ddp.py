@@ -55,7 +55,8 @@ class Backend(TorchBackend):
         interface = "lo" if self.world.local_size == self.world.size else self.world.network_interface
         if interface is not None:
             os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
-        nccl.listen()
+        if self.device.type == "cuda":
+            nccl.listen()
         distributed.init_process_group(
             "nccl" if self.device.type == "cuda" else "gloo",
             store=_meet(self.world),
@@ -72,6 +73,7 @@ class Backend(TorchBackend):
     def leave(self) -> None:
         self._stop_exchange()
         self._alone.stop()
+        nccl.forget()
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -139,9 +141,10 @@ class Backend(TorchBackend):
         return self._alone.of(request)
 
     def algorithm(self) -> tuple[str, str]:
-        # Of what has run: a hook that was never called has sent nothing.
-        if self._exchange is None or self.world.size == 1 or not self._exchange.traffic.messages:
+        if self._exchange is None or self.world.size == 1:
             return group_algorithm("all_reduce") if self.device.type == "cpu" else nccl.heard(self.world)
+        if not self._exchange.traffic.messages:
+            return "none", "our own all-reduce was asked for, and its hook has sent nothing"
         return self._exchange.algorithm, self._exchange.evidence()
 
     def versions(self) -> dict[str, str]:

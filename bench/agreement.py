@@ -146,7 +146,11 @@ def _outcome(gate: str, given: Rehearsed, other: Rehearsed, worst: Worst) -> Gat
         return holds(gate, f"{apart}, against {whose} ({worst.where})")
     apart = "not comparable" if worst.difference is None else f"{worst.difference:.1e} apart"
     values = f"{_number(worst.given)}, expected {_number(worst.expected)} as {whose}"
-    return fails(gate, f"{given.trial.backend}: {worst.where} is {values}: {apart}, allowed {worst.allowed:.1e}")
+    sentence = f"{given.trial.backend}: {worst.where} is {values}: {apart}, allowed {worst.allowed:.1e}"
+    if given.skipped != other.skipped:
+        said = f"updates left out for the loss scale: {given.skipped}, and {other.skipped} of {other.trial.backend}"
+        return unknown(gate, f"equality not shown: {sentence}; {said}")
+    return fails(gate, sentence)
 
 
 def _number(value: float | None) -> str:

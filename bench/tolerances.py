@@ -36,6 +36,7 @@ CANCELLATION_FACTOR = 1.0
 ZERO_FACTOR = 3.0
 LOW_ZERO_FACTOR = 1.0
 SUMMED_FACTOR = 2.0
+MOST_SUMMED = 0.3  # beyond it a gradient that is missing could pass
 MOST_FLOAT32_LOSS = 1e-5
 
 # Of the sentence-level head, whose gradients are sums over the few samples of a batch; each with its bias.
@@ -242,7 +243,7 @@ def _summed(trial: Trial, name: str) -> float:
         return 0.0
     work = trial.workload
     tokens = work.batch_per_replica * work.sequence_length / work.accumulation
-    return SUMMED_FACTOR * _compute(trial) * math.sqrt(tokens)
+    return min(MOST_SUMMED, SUMMED_FACTOR * _compute(trial) * math.sqrt(tokens))
 
 
 def _compute(trial: Trial) -> float:

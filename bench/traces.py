@@ -9,6 +9,7 @@ steps with and without an exchange: what the exchange slows down while it is hid
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,7 +169,7 @@ def read(path: Path) -> RankFile:
         described = document["otherData"]
         names = ("rank", "host", "source", "sees_exchange", "began_ns")
         return RankFile(**{name: described[name] for name in names}, events=document["traceEvents"])
-    except (OSError, EOFError, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError, KeyError, TypeError) as error:
         raise TrialError(f"{path} is no trace of a rank: {error}") from None
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pandas
 
 from bench import stats
-from bench.records import Repeat, TrialResult
+from bench.records import Repeat, Trial, TrialResult
 from bench.stats import Estimate, Ladder, Part, Readiness, Rungs
 from reports import compare
 from reports.columns import plain, spread
 from reports.load import LoadedRun
 from reports.measure import measured_windows
 from reports.table import Row, bounded
-from reports.text import number, percent
+from reports.text import counted, number, percent
 
 PARTS = ("wrapper", "contention", "input wait", "exposed communication")
 
@@ -93,8 +93,10 @@ def stragglers(found: Climb) -> str | None:
     ]
     if ready.transient > 0:
         who = "another rank" if named else "some rank"
-        named.append(f"in {ready.transient:.0%} of the windows {who} is late for once")
+        named.append(f"in {ready.transient:.0%} of the windows {who} is late")
     said = "; ".join(named) or "no rank is late"
+    if ready.windows < stats.CHRONIC_WINDOWS:
+        said += f" ({counted(ready.windows, 'window')}: too few to call a rank chronically late)"
     return f"{said}; between the fastest and the slowest lie {ready.skew_ms:.3g} ms a step (median)"
 
 
@@ -118,50 +120,48 @@ def sentence(found: Climb) -> str:
 def _climb(run: LoadedRun, rows: Sequence[Row], row: Row, result: TrialResult) -> Climb:
     of_launches = [_launch(run, result, repeat) for repeat in result.repeats]
     bare, solo = _alone(run, rows, row, bare=True), _alone(run, rows, row, bare=False)
-    found = stats.ladder(
-        Rungs(
-            bare=bare,
-            solo=solo if "solo" in result.wrapped else None,
-            local=[launch.local for launch in of_launches],
-            full=[launch.full for launch in of_launches],
-            waited=[launch.waited for launch in of_launches],
-            wrapped="local" in result.wrapped,
-        )
+    measured = Rungs(
+        bare=bare,
+        solo=solo if "solo" in result.wrapped else None,
+        local=[launch.local for launch in of_launches],
+        ready=[launch.ready for launch in of_launches],
+        full=[launch.full for launch in of_launches],
+        wrapped="local" in result.wrapped,
     )
+    found = stats.ladder(measured)
     alone, no_standalone = _standalone(result)
-    wrapper = found.wrapper.ms.point if found.wrapper and "local" not in result.wrapped else 0.0
-    exposed = [launch.full - launch.waited - launch.local - wrapper for launch in of_launches]
+    ready = stats.readiness([of_ranks for launch in of_launches for of_ranks in launch.of_ranks])
     return Climb(
         row=row,
         ladder=_bounded(found, run.result.quick),
-        notes=tuple(_notes(result, found)),
-        standalone=bounded(stats.over_launches(alone), run.result.quick),
+        notes=tuple(_notes(result, found, ready)),
+        standalone=bounded(stats.mean(alone), run.result.quick),
         no_standalone=no_standalone,
-        hidden=bounded(stats.hidden_share(exposed, alone), run.result.quick) if alone else None,
-        readiness=stats.readiness([ready for launch in of_launches for ready in launch.ready]),
+        hidden=bounded(stats.hidden_share(measured, alone), run.result.quick) if alone else None,
+        readiness=ready,
         hosts=tuple(result.repeats[0].hosts),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """Milliseconds per step of one launch; `ready` axes (window, rank)."""
+    """Milliseconds per step of one launch, as in stats.Rungs; `of_ranks`: ready times, axes (window, rank)."""
 
     full: float
-    waited: float
+    ready: float
     local: float
-    ready: list[list[float]]
+    of_ranks: list[list[float]]
 
 
 def _launch(run: LoadedRun, result: TrialResult, repeat: Repeat) -> _Launch:
     own = run.windows[(run.windows["trial_id"] == result.trial_id) & (run.windows["repeat"] == repeat.repeat)]
     own = own[~own["warmup"]].assign(own_ns=own["duration_ns"] - own["input_wait_ns"])
     full, local = own[own["exchange"]], own[~own["exchange"]]
-    ready = [
+    of_ranks = [
         [duration / steps / 1e6 for duration, steps in zip(window["duration_ns"], window["steps"], strict=True)]
         for _, window in local.sort_values("rank").groupby("index")
     ]
-    return _Launch(_slowest(full, "duration_ns"), _slowest(full, "input_wait_ns"), _slowest(local, "own_ns"), ready)
+    return _Launch(_slowest(full, "duration_ns"), _slowest(local, "duration_ns"), _slowest(local, "own_ns"), of_ranks)
 
 
 def _slowest(windows: pandas.DataFrame, column: str) -> float:
@@ -173,13 +173,19 @@ def _slowest(windows: pandas.DataFrame, column: str) -> float:
 def _alone(run: LoadedRun, rows: Sequence[Row], row: Row, bare: bool) -> list[float] | None:
     """Per launch of the bare (or solo) run of this share of the work: ms per step, without the wait for input."""
     names = compare.EQUAL_MODEL if bare else (*compare.EQUAL_MODEL, "backend", "wire", "launcher", "options")
-    own = compare.key(row.trial, names)
+    own = _work(row.trial, names)
     results = {result.trial_id: result for result in run.result.trials}
     for other in rows:
         fits = other.framework == row.framework if bare else True
-        if other.mode == ("bare" if bare else "solo") and fits and compare.key(other.trial, names) == own:
+        if other.mode == ("bare" if bare else "solo") and fits and _work(other.trial, names) == own:
             return _own_times(run, results[other.trial_id]) if other.measured else None
     return None
+
+
+def _work(trial: Trial, names: Sequence[str]) -> compare.Key:
+    """With what changes a step's time though not what it trains: microbatches and the loss scale."""
+    scale = compare.key(trial, ("loss_scale.",)) if trial.compute == "float16" else {}
+    return compare.key(trial, names) | scale | {"accumulation": trial.workload.accumulation}
 
 
 def _own_times(run: LoadedRun, result: TrialResult) -> list[float]:
@@ -206,7 +212,12 @@ def _standalone(result: TrialResult) -> tuple[list[float], str | None]:
     return (found, None) if min(found, default=0) > 0 else ([], "the clock saw no time pass")
 
 
-def _notes(result: TrialResult, found: Ladder) -> Iterator[str]:
+def _notes(result: TrialResult, found: Ladder, ready: Readiness | None) -> Iterator[str]:
+    if ready is not None and ready.transient > 0:
+        yield (
+            "ranks that are late in turn are waited for in every full step, in local ones only at a window's end: "
+            "that part of contention is in exposed communication"
+        )
     local = result.repeats[0].facts[0].settings.get("local_step") if result.repeats[0].facts else None
     if local:
         yield f"local steps: {local}"

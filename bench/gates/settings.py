@@ -103,8 +103,13 @@ def _explained(trial: Trial, report: RankReport) -> GateOutcome:
     Whether the last step was skipped itself is not told: one halving more or less is both right.
     """
     scale, skipped = report.facts.loss_scale or 0.0, report.facts.skipped_steps or 0
-    powers = math.log2(scale / trial.loss_scale.initial) if scale > 0 else math.nan
     growths = (steps(report) - skipped) // trial.loss_scale.growth_steps
+    # A scale of 1 cannot overflow where float32 does not: more halvings than that are no search for a scale.
+    most = math.ceil(math.log2(max(2.0, trial.loss_scale.initial))) + 1 + 2 * growths
+    if skipped > most:
+        found = f"rank {report.rank} left out {skipped} of {steps(report)} updates"
+        return fails("loss scale", f"{found}, at most {most} can be the search for a scale")
+    powers = math.log2(scale / trial.loss_scale.initial) if scale > 0 else math.nan
     if not (powers.is_integer() and -skipped <= powers <= growths - max(0, skipped - 1)):
         asked = f"asked were {trial.loss_scale.initial:g} at first and {skipped} skipped steps"
         return fails("loss scale", f"rank {report.rank} has {scale:g} after {steps(report)} steps, {asked}")

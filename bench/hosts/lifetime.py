@@ -75,7 +75,7 @@ def temporary(spec: Spec, keep: bool = False) -> Iterator[tuple[str, Spec]]:
     """A new set, removed on leaving; with `keep` only when something went wrong."""
     refuse(spec)
     identifier, kept = secrets.token_hex(3), False
-    with _lock(identifier):
+    with _lock(identifier):  # nobody else knows the name yet
         try:
             _make(identifier, spec)
             yield identifier, spec
@@ -88,11 +88,11 @@ def temporary(spec: Spec, keep: bool = False) -> Iterator[tuple[str, Spec]]:
 @contextmanager
 def existing(identifier: str) -> Iterator[tuple[str, Spec]]:
     """A set that `up` has made, held against `down`. Raises UserError when it is not there, or another run uses it."""
-    spec = spec_of(identifier)
+    spec_of(identifier)  # a lock on a name that is none would leave a file
     with _lock(identifier) as held:
         if not held:
             raise UserError(f"the emulated hosts {identifier} are in use by another run; make more of them")
-        yield identifier, spec
+        yield identifier, spec_of(identifier)
 
 
 def spec_of(identifier: str) -> Spec:
@@ -133,17 +133,27 @@ def _lock(identifier: str) -> Iterator[bool]:
     """Whether this process now holds the set; false while another one does."""
     shell.STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = shell.STATE / f"{identifier}.lock"
-    with path.open("w") as file:
+    with _locked(path) as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
+            yield held
         finally:
-            if not (shell.STATE / identifier).exists():
+            if held and not (shell.STATE / identifier).exists():
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Of the file that has this name now: one that was removed between opening and locking keeps nobody out."""
+    while True:
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield True
+                return
 
 
 def _make(identifier: str, spec: Spec) -> None:

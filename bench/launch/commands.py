@@ -23,8 +23,8 @@ INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PAT
              "XDG_CACHE_HOME")  # fmt: skip
 INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GLOO_", "OMPI_MCA_", "UCX_", "OPENBLAS_")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY($|_)", re.IGNORECASE)
-# A rank's place belongs to its own launcher: an outer one's must not leak in.
-PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)")
+# A rank's place belongs to its own launcher: an outer one's must not leak in. The all-reduce belongs to the study.
+PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)|NCCL_ALGO$")
 INTERFACES = re.compile(r"[A-Za-z0-9_.:@-]{1,15}(,[A-Za-z0-9_.:@-]{1,15})*")
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 
@@ -183,9 +183,21 @@ def _mpirun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple
     if cluster.network_interface is not None:
         argv += ["--mca", "btl_tcp_if_include", cluster.network_interface]
         argv += ["--mca", "oob_tcp_if_include", cluster.network_interface]
+    if cluster.ssh_port is not None or cluster.ssh_identity_file is not None:
+        argv += ["--mca", "plm_rsh_args", _rsh_arguments(cluster)]
     for name in sorted(variables) if cluster.spans_hosts else []:
         argv += ["-x", name]
     return tuple(argv)
+
+
+def _rsh_arguments(cluster: Cluster) -> str:
+    """One word, which Open MPI splits at blanks. Raises UserError for a path that has some."""
+    words = [] if cluster.ssh_port is None else ["-p", str(cluster.ssh_port)]
+    if cluster.ssh_identity_file is not None:
+        if re.search(r"\s", cluster.ssh_identity_file):
+            raise UserError(f"-i: mpirun cannot take a path with blanks, as in {cluster.ssh_identity_file!r}")
+        words += ["-i", cluster.ssh_identity_file]
+    return " ".join(words)
 
 
 def _torchrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:

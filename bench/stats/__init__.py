@@ -23,6 +23,7 @@ from bench.stats.ladder import Part as Part
 from bench.stats.ladder import Rungs as Rungs
 from bench.stats.ladder import hidden_share as hidden_share
 from bench.stats.ladder import ladder as ladder
+from bench.stats.ladder import mean as mean
 from bench.stats.scaling import Amdahl as Amdahl
 from bench.stats.scaling import LatencyBandwidth as LatencyBandwidth
 from bench.stats.scaling import fit_amdahl as fit_amdahl
@@ -38,6 +39,7 @@ from bench.stats.sequence import drift as drift
 from bench.stats.sequence import half_width as half_width
 from bench.stats.sequence import settled as settled
 from bench.stats.sequence import stopping as stopping
+from bench.stats.stragglers import CHRONIC_WINDOWS as CHRONIC_WINDOWS
 from bench.stats.stragglers import Readiness as Readiness
 from bench.stats.stragglers import readiness as readiness
 from bench.stats.windows import Integers as Integers

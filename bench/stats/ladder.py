@@ -15,21 +15,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rungs:
-    """Milliseconds per step, one value a launch; launches of `full`, `waited` and `local` are the same ones.
+    """Milliseconds per step, one value a launch; launches of `full`, `ready` and `local` are the same ones.
 
     bare     one device without a wrapper, without the wait for input; None: not run
     solo     one rank with the wrapper, likewise; None: not run, or no wrapper is at work in it
-    local    the slowest of all ranks, without an exchange and without the wait for input
+    local    without an exchange: of the rank with most to do, without its wait for input
+    ready    the same steps with it: of the rank that is ready last
     full     the whole job's
-    waited   the longest wait for input among the ranks, in the full steps
     wrapped  the wrapper is at work in local steps too
     """
 
     bare: Sequence[float] | None
     solo: Sequence[float] | None
     local: Sequence[float]
+    ready: Sequence[float]
     full: Sequence[float]
-    waited: Sequence[float]
     wrapped: bool
 
 
@@ -62,13 +62,14 @@ class Ladder:
 def ladder(rungs: Rungs) -> Ladder:
     """The parts of what is lost against one bare device that never waits for input:
 
-    wrapper = solo - bare; waited as measured; and
-    contention = local - bare, exposed = full - waited - local - wrapper,
-    or where local steps keep the wrapper (`wrapped`): contention = local - solo, exposed = full - waited - local.
-    Either way the sum is full - bare. Means are arithmetic, over launches; intervals are Welch's, the three kinds of
-    launches being independent while what one launch measured is not.
+    wrapper = solo - bare, contention = local - bare, waited = ready - local, exposed = full - ready - wrapper;
+    or where local steps keep the wrapper (`wrapped`): contention = local - solo, exposed = full - ready.
+    Either way the sum is full - bare. What is taken from `full` is a step of the same ranks with all but the exchange,
+    so that ranks which wait and ranks which compute long need not be the same ones. Means are arithmetic, over
+    launches, and so the parts add up; intervals are Welch's, the three kinds of launches being independent while what
+    one launch measured is not.
     """
-    full, waited, local = _of_launch(rungs)
+    full, ready, local = _of_launch(rungs)
     bare = None if rungs.bare is None else np.asarray(rungs.bare, np.float64)
     solo = None if rungs.solo is None or bare is None else np.asarray(rungs.solo, np.float64)
     below = solo if rungs.wrapped and solo is not None else bare
@@ -82,28 +83,45 @@ def ladder(rungs: Rungs) -> Ladder:
         lost=None if bare is None else _part([(bare, -1.0)], full, full),
         wrapper=_part(wrapper, nothing, full) if wrapper else None,
         contention=None if below is None else _part([(below, -1.0)], local, full),
-        waited=_part([], waited, full),
-        exposed=_part(taken, full - waited - local, full),
+        waited=_part([], ready - local, full),
+        exposed=_part(taken, full - ready, full),
     )
 
 
-def hidden_share(exposed: Sequence[float], standalone: Sequence[float]) -> Estimate | None:
-    """1 - exposed / standalone, of means over the same launches: how much of the exchange hides behind other work.
+def hidden_share(rungs: Rungs, standalone: Sequence[float]) -> Estimate | None:
+    """1 - exposed / standalone, means over launches: how much of the exchange hides behind other work. `standalone`: of
+    the launches of `rungs.full`, ms per step.
 
     None where nothing was timed alone. Below 0: the exchange costs more in the step than alone.
     """
-    if not standalone or len(exposed) != len(standalone) or min(standalone) <= 0:
+    full, ready, _ = _of_launch(rungs)
+    if len(standalone) != len(full) or min(standalone) <= 0:
         return None
-    shown, alone = np.asarray(exposed, np.float64), np.asarray(standalone, np.float64)
-    return _estimate([(1.0 - _linear(shown, alone), 1.0)])
+    alone = np.asarray(standalone, np.float64)
+    mean = float(np.mean(alone))
+    wrapper = 0.0
+    terms: list[tuple[Floats, float]] = []
+    if rungs.solo is not None and rungs.bare is not None and not rungs.wrapped:
+        solo, bare = np.asarray(rungs.solo, np.float64), np.asarray(rungs.bare, np.float64)
+        wrapper = float(np.mean(solo) - np.mean(bare))
+        terms = [(solo / mean, 1.0), (bare / mean, -1.0)]
+    # To first order, as in _part; the wrapper's own spread comes with its launches.
+    share = (float(np.mean(full - ready)) - wrapper) / mean
+    moved = 1.0 - (full - ready - share * (alone - mean)) / mean
+    return _estimate([(moved, 1.0), *terms])
+
+
+def mean(values: Sequence[float]) -> Estimate | None:
+    """Arithmetic, over launches, with Student's t interval: what adds up beside the parts of a ladder. None of none."""
+    return _estimate([(np.asarray(values, np.float64), 1.0)]) if values else None
 
 
 def _of_launch(rungs: Rungs) -> tuple[Floats, Floats, Floats]:
-    given = (rungs.full, rungs.waited, rungs.local)
+    given = (rungs.full, rungs.ready, rungs.local)
     if len({len(each) for each in given}) != 1 or not rungs.full or rungs.bare == [] or rungs.solo == []:
-        raise ValueError("every rung needs a launch, and full, waited and local the same ones")
-    full, waited, local = (np.asarray(each, np.float64) for each in given)
-    return full, waited, local
+        raise ValueError("every rung needs a launch, and full, ready and local the same ones")
+    full, ready, local = (np.asarray(each, np.float64) for each in given)
+    return full, ready, local
 
 
 def _part(terms: Sequence[tuple[Floats, float]], of_launch: Floats, full: Floats) -> Part:
@@ -115,13 +133,6 @@ def _part(terms: Sequence[tuple[Floats, float]], of_launch: Floats, full: Floats
     return Part(
         _estimate([(of_launch, 1.0), *terms]), _estimate([(moved, 1.0), *[(group / total, s) for group, s in terms]])
     )
-
-
-def _linear(numerator: Floats, denominator: Floats) -> Floats:
-    """Values whose mean is the ratio of the means, and which vary as it does."""
-    ratio, mean = float(np.mean(numerator) / np.mean(denominator)), float(np.mean(denominator))
-    linear: Floats = ratio + (numerator - ratio * denominator) / mean
-    return linear
 
 
 def _estimate(terms: Sequence[tuple[Floats, float]]) -> Estimate:

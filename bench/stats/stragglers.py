@@ -11,6 +11,8 @@ import numpy as np
 LATE = 0.05
 # A rank that is late in so many of the windows is a chronic straggler; below it lateness comes and goes.
 CHRONIC = 0.5
+# Of fewer windows, half may be chance.
+CHRONIC_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,8 @@ class Readiness:
     skew_ms       slowest less fastest rank: median over windows
     late_share    per rank, of the windows in which it was late (LATE)
     late_ms       per rank, how much longer than the median of the others it takes: median over windows
-    chronic       the ranks late in at least CHRONIC of the windows
+    windows       how many there were
+    chronic       the ranks late in at least CHRONIC of the windows; none where these are fewer than CHRONIC_WINDOWS
     transient     of the windows in which some other rank was late, 0 to 1
     """
 
@@ -29,6 +32,7 @@ class Readiness:
     skew_ms: float
     late_share: tuple[float, ...]
     late_ms: tuple[float, ...]
+    windows: int
     chronic: tuple[int, ...]
     transient: float
 
@@ -36,7 +40,7 @@ class Readiness:
 def readiness(ready_ms: Sequence[Sequence[float]]) -> Readiness | None:
     """`ready_ms`: axes (window, rank), milliseconds per step. None for fewer than two ranks, or no window.
 
-    >>> readiness([[10.0, 13.0], [10.0, 13.0]]).chronic
+    >>> readiness([[10.0, 13.0]] * 8).chronic
     (1,)
     """
     times = np.asarray(ready_ms, np.float64)
@@ -46,13 +50,14 @@ def readiness(ready_ms: Sequence[Sequence[float]]) -> Readiness | None:
     others = np.stack([np.median(np.delete(times, rank, axis=1), axis=1) for rank in range(ranks)], axis=1)
     late = times > others * (1 + LATE)
     share = late.mean(axis=0)
-    chronic = [rank for rank in range(ranks) if share[rank] >= CHRONIC]
+    chronic = [rank for rank in range(ranks) if share[rank] >= CHRONIC and len(times) >= CHRONIC_WINDOWS]
     rest = [rank for rank in range(ranks) if rank not in chronic]
     return Readiness(
         ready_ms=tuple(np.median(times, axis=0).tolist()),
         skew_ms=float(np.median(times.max(axis=1) - times.min(axis=1))),
         late_share=tuple(share.tolist()),
         late_ms=tuple(np.median(times - others, axis=0).tolist()),
+        windows=len(times),
         chronic=tuple(chronic),
         transient=float(late[:, rest].any(axis=1).mean()) if rest else 0.0,
     )

@@ -6,6 +6,7 @@ and tried again by every run.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import resource
@@ -174,7 +175,7 @@ def _try(parser: Parser, content: bytes, path: Path, outcome: Outcome) -> None:
     if problem is not None and outcome.problem is None:
         outcome.problem = f"{parser.name}: {problem}; the input is {content[:200]!r}"
         (FOUND / parser.name).mkdir(exist_ok=True, parents=True)
-        (FOUND / parser.name / f"{abs(hash(content)) % 10**8:08d}").write_bytes(content)
+        (FOUND / parser.name / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
 
 
 def _kept(parser: Parser) -> Iterator[bytes]:

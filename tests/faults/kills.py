@@ -60,9 +60,11 @@ class Kills:
         self.studies += 1
         before = set(self._runs())
         argv = ["run", "kills.yaml", "--runs", str(self.folder / "runs")]
-        while True:
+        for _ in range(10 * LAUNCHES):
+            killed = self.parents + self.ranks
             status = self._run(argv, until)
             self._check()
+            assert status == 0 or self.parents + self.ranks > killed, f"nobody was killed, and it ended with {status}"
             made = [path for path in self._runs() if path not in before]
             if status == 0:
                 break

@@ -106,7 +106,7 @@ def test_no_secret_and_no_outer_place_reaches_the_ranks():
     }  # fmt: skip
     passed = environment(Trial(backend="null"), inherited)
     assert {name: passed[name] for name in inherited if name in passed} == {
-        "PATH": "/bin", "NCCL_ALGO": "ring", "HOROVOD_FUSION_THRESHOLD": "1",
+        "PATH": "/bin", "HOROVOD_FUSION_THRESHOLD": "1",
     }  # fmt: skip
 
 

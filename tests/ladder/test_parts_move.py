@@ -40,7 +40,12 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Climb]:
         subprocess.Popen([sys.executable, "-P", str(RANK), str(runs / "launches"), str(rank)], env=environment)
         for rank in range(2)
     ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    try:
+        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
     return {variant: climb(*of_variant) for variant, of_variant in made.items()}
 
 
@@ -55,7 +60,7 @@ def begin(variant: str, input_ms: float, runs: Path) -> tuple[Path, Path, Assign
         "workload": {
             "model": str(model), "sequence_length": 16, "batch_per_replica": 2, "input_delay_ms": input_ms,
         },
-        "timing": {"warmup_windows": 1, "windows": 3, "steps_per_window": 3, "local_windows": True},
+        "timing": {"warmup_windows": 1, "windows": 8, "steps_per_window": 1, "local_windows": True},
     }  # fmt: skip
     path.write_text(json.dumps(asked))
     folder = run.begin(study.load(path), runs, False, Cluster(), run.Observer())
@@ -82,8 +87,9 @@ def climb(folder: Path, launch: Path, assignment: Assignment) -> Climb:
 
 
 def moved(climbed: dict[str, Climb], variant: str) -> dict[str, bool]:
-    """Which parts are longer than in the plain launch by more than half of the sleep."""
+    """Which parts are longer than in the plain launch by more than half of the sleep; none may be as much shorter."""
     plain, slow = milliseconds(climbed["plain"]), milliseconds(climbed[variant])
+    assert all(slow[part] - plain[part] > -0.5 * SLEEP_MS for part in plain), (plain, slow)
     return {part: slow[part] - plain[part] > 0.5 * SLEEP_MS for part in plain}
 
 

@@ -20,9 +20,12 @@ def read(name: str) -> dict:
     return found["parts"]
 
 
-@pytest.mark.parametrize("name", experiments.SIMULATED)
+@pytest.mark.parametrize("name", experiments.all_of())
 def test_a_record_proves_the_code_as_it_is(name):
-    assert record.why_stale(experiments.all_of()[name](1)) is None
+    """Those that take long need not be there yet; one that is there must stand for this code."""
+    experiment = experiments.all_of()[name](1)
+    if name in experiments.SIMULATED or record.read(experiment) is not None:
+        assert record.why_stale(experiment) is None
 
 
 def test_the_tables_in_the_document_are_those_of_the_records():

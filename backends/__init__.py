@@ -91,7 +91,7 @@ BACKENDS: dict[str, Entry] = {
     ),
     "null_bare": Entry("backends.null_bare", "none", None, max_replicas=1, options=_PROGRAMMED),
     "null": Entry(
-        "backends.null", "none", "null_bare", wrapper="programmed", wrapped=("solo", "local", "full"),
+        "backends.null", "none", "null_bare", wrapped=("solo", "local", "full"),
         options=(*_PROGRAMMED, "wrapper_ms", "contention_ms", "exchange_ms", "overlap_ms", "late_ms", "late_every",
                  "latency_ms", "ms_per_mib"),
     ),

@@ -210,7 +210,8 @@ def _torchrun_on_hosts(
 ) -> list[Command]:
     """One torchrun for each host, filled in their order as horovodrun fills them, and reached over ssh as by it."""
     shares = _shares(count, cluster)
-    first = shares[0][0]
+    # The others must find it, too: what this host calls itself, where it was named as only it can.
+    first = socket.gethostname() if shares[0][0] in ("localhost", "127.0.0.1") else shares[0][0]
     # The agents must agree on a port that nobody can ask them for: another one for each launch, below those that
     # systems give to whoever connects.
     port = 20_000 + zlib.crc32(worker[-1].encode()) % 10_000

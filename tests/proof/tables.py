@@ -74,7 +74,11 @@ def of_faults(parts: Parts) -> str:
     lines = []
     for row in faults.rows():
         seconds = [float(found) for name, found in parts.items() if name.startswith(f"{row.name}, ")]
-        times = [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", str(len(seconds))]
+        times = (
+            [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", str(len(seconds))]
+            if seconds
+            else ["\u2013"] * 3
+        )
         lines.append([row.name, row.promise, *times])
     return _table(["fault", "promise", "noticed after, s (median)", "s (longest)", "times"], lines)
 

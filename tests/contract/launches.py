@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,27 @@ class Launch:
         return [rank[scenario] for rank in self.ranks]
 
 
+class Room:
+    """A core for each replica of what runs at a time; a launch that wants more than there are runs alone."""
+
+    def __init__(self, cores: int) -> None:
+        self.cores = self._free = cores
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, replicas: int) -> Iterator[None]:
+        wanted = min(replicas, self.cores)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
 class Launches:
     """Launches by cell: each is started once, when the first test asks for it or when told to expect it."""
 
@@ -58,8 +80,10 @@ class Launches:
         self._folder = folder
         self._lock = threading.RLock()
         self._seen: dict[tuple[Any, ...], Future[Launch]] = {}
-        # Nothing is timed: while one launch traces its graphs on one core, another has the other.
-        self._pool = ThreadPoolExecutor(max_workers=min(4, len(os.sched_getaffinity(0))))
+        # Nothing is timed: while one replica traces its graphs on one core, another launch has the other. But ranks
+        # that wait for one another in each of many exchanges take ten times as long beside others that do.
+        self._room = Room(len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor(max_workers=min(4, self._room.cores))
 
     def get(
         self, backend: str, replicas: int, launcher: str | None = None, scenarios: tuple[str, ...] = (), **options: Any
@@ -95,7 +119,8 @@ class Launches:
             given = [self.plan(scenario, backend, replicas, options) for scenario in scenarios]
             folder = self.folder()
         trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=launcher)
-        return start(trial, given, folder)
+        with self._room.of(replicas):
+            return start(trial, given, folder)
 
     def folder(self) -> Path:
         """A new one."""

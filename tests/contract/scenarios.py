@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from arithmetic import Values, relative_errors
-from collectives import collectives
 from comparisons import DETOUR, STEPS, first_replica, reference_errors, two_steps_by_the_formula
 from low_precision import bfloat16, float16, wire
 from ranks import Run, Seen
@@ -45,7 +44,6 @@ def adamw(run: Run) -> Seen:
         "rest": run.train(run.steps(2, STEPS - 2)),
         "digests": run.digests(),
         **run.described(),
-        "collectives": collectives(run.backend),
     }
 
 

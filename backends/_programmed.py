@@ -34,10 +34,9 @@ import numpy as np
 from bench.clock import SYSTEM_CLOCK, Clock
 from bench.errors import TrialError
 from bench.protocols import Batch, Losses, NamedTensor, Predictions, Span, Timeline, World
-from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
+from bench.records import ITEM_BYTES, CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 NS_PER_MS = 1_000_000
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LABELS = {"mlm": "masked_ids", "nsp": "next_sentence_labels", "ner": "labels", "classification": "labels"}
 
 

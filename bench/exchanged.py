@@ -10,6 +10,7 @@ from bench.trial import Algorithm, Record, Wire
 
 # In the order of a sweep. After a reduce-scatter Horovod 0.28.1 reduces ten times slower for as long as it runs.
 Collective = Literal["all_reduce", "all_gather", "broadcast", "reduce_scatter"]
+ITEM_BYTES: dict[Wire, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 class ExchangedTensor(Record, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from bench.exchanged import ITEM_BYTES as ITEM_BYTES
 from bench.exchanged import Collective as Collective
 from bench.exchanged import CollectiveRequest as CollectiveRequest
 from bench.exchanged import CollectiveTimes as CollectiveTimes

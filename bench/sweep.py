@@ -21,6 +21,7 @@ from bench.hosts.spec import parse
 from bench.launch.commands import Cluster
 from bench.launching import Launched, assign, launch, lines
 from bench.records import (
+    ITEM_BYTES,
     SCHEMA,
     Algorithm,
     Assignment,
@@ -144,7 +145,7 @@ def requests(trial: Trial, wanted: Wanted) -> list[CollectiveRequest]:
 
 def _elements(kind: Collective, trial: Trial, size_bytes: int) -> int:
     """Of a tensor so large that the operation has this size, or the next smaller one that divides among the ranks."""
-    unit = collectives.operation_bytes(kind, trial.replicas, sweep_rows.ITEM_BYTES[trial.wire])
+    unit = collectives.operation_bytes(kind, trial.replicas, ITEM_BYTES[trial.wire])
     return max(1, size_bytes // unit)
 
 

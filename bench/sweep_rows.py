@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench import collectives, stats
 from bench.records import (
+    ITEM_BYTES,
     Collective,
     CollectiveLaunch,
     CollectiveLine,
@@ -19,10 +20,7 @@ from bench.records import (
     CollectiveTimes,
     Crossover,
     Trial,
-    Wire,
 )
-
-ITEM_BYTES: Mapping[Wire, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,6 @@ def _numbers(found: Swept) -> dict[str, object]:
     estimate = stats.over_launches(medians(found))
     size, ranks = _size_bytes(found), found.trial.replicas
     assert estimate is not None and size is not None
-    bandwidth = collectives.algorithm_bandwidth(size, estimate.point)
     return {
         "time_ns": estimate.point,
         "low_ns": estimate.low,
@@ -131,8 +128,8 @@ def _numbers(found: Swept) -> dict[str, object]:
         "p95_ns": stats.quantile(pooled, 0.95),
         "max_ns": float(pooled.max()),
         "rank_median_ns": np.median(np.concatenate(launches, axis=1), axis=1).tolist(),
-        "algorithm_gb_per_s": bandwidth,
-        "bus_gb_per_s": bandwidth * collectives.bus_factor(found.request.collective, ranks),
+        "algorithm_gb_per_s": collectives.algorithm_bandwidth(size, estimate.point),
+        "bus_gb_per_s": collectives.bus_bandwidth(found.request.collective, ranks, size, estimate.point),
     }
 
 

@@ -6,13 +6,13 @@ journal: the parent compares them with other stacks' and removes them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from bench import evidence
+from bench.clock import Clock
 from bench.journal import Journal
 from bench.protocols import Backend, Batch, Losses, NamedTensor, World
 from bench.records import DataDigest, Phase, PlantedTensor, Rehearsal
@@ -25,7 +25,7 @@ REPEATED_STEPS = 6
 MOST_HALVINGS = 40
 
 
-def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journal: Journal) -> None:
+def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journal: Journal, clock: Clock) -> None:
     """Planted gradients, `steps` steps with all that a launch leaves, then one batch repeated, and undone."""
     keeps = world.rank == 0
     planted = plant(backend, world)
@@ -34,7 +34,7 @@ def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journ
     backend.fence()
     parts = [backend.losses()]
     _save(_first_gradients(backend, fed[0]), journal.folder / GRADIENTS, keeps)
-    journal.write(Phase(name="windows", at_ns=time.perf_counter_ns()))
+    journal.write(Phase(name="windows", at_ns=clock()))
     for batch in fed[1:]:
         backend.step(batch, True)
     backend.fence()
@@ -44,7 +44,7 @@ def rehearse(backend: Backend, batches: Batches, world: World, steps: int, journ
         numerators=np.concatenate([part.numerators for part in parts]),
         weights=np.concatenate([part.weights for part in parts]),
     )
-    journal.write(Phase(name="finish", at_ns=time.perf_counter_ns()))
+    journal.write(Phase(name="finish", at_ns=clock()))
     _save(backend.tensors("weight"), journal.folder / WEIGHTS, keeps)
     digests = [batches.digest(batch) for batch in fed]
     journal.write(evidence.step_losses(0, losses, fed))

@@ -106,7 +106,7 @@ def run_rank(
     if assignment.collectives:
         timed_collectives.time_all(backend, batches.batch(0), assignment.collectives, world, journal, clock)
     elif assignment.verify_steps:
-        verification.rehearse(backend, batches, world, assignment.verify_steps, journal)
+        verification.rehearse(backend, batches, world, assignment.verify_steps, journal, clock)
     elif assignment.traced_windows:
         tracing.trace_windows(backend, measurement, assignment, rank_info(world), journal, clock)
     else:

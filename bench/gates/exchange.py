@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from bench.gates.outcome import fails, holds, unknown
 from bench.gates.report import RankReport, is_programmed
-from bench.records import ExchangedTensor, GateOutcome, Trial
-
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+from bench.records import ITEM_BYTES, ExchangedTensor, GateOutcome, Trial, Wire
 
 
 def asked_precision(trial: Trial, reports: Sequence[RankReport]) -> GateOutcome:
@@ -60,7 +58,7 @@ def exchanged_once(trial: Trial, reports: Sequence[RankReport], trained: dict[st
     return holds("exchange", f"{len(trained)} tensors, {total:,} elements, each once a step, dense, in {trial.wire}")
 
 
-def _wrong(tensors: Sequence[ExchangedTensor], trained: dict[str, int], wire: str) -> str | None:
+def _wrong(tensors: Sequence[ExchangedTensor], trained: dict[str, int], wire: Wire) -> str | None:
     """One clause about the first tensor that was not exchanged as it should, None when all were."""
     times = dict.fromkeys(trained, 0)
     for tensor in tensors:
@@ -72,7 +70,7 @@ def _wrong(tensors: Sequence[ExchangedTensor], trained: dict[str, int], wire: st
     return next((odd for tensor in tensors if (odd := _odd(tensor, trained[tensor.name], wire))), None)
 
 
-def _odd(tensor: ExchangedTensor, expected: int, wire: str) -> str | None:
+def _odd(tensor: ExchangedTensor, expected: int, wire: Wire) -> str | None:
     if not tensor.dense:
         return f"{tensor.name} was gathered as a sparse gradient, expected a dense all-reduce"
     if tensor.elements != expected:

@@ -7,16 +7,16 @@ setup:
 check:
 	@bench/setup/ready.sh dev
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
-	@.venv/bin/mypy && .venv/bin/lint-imports
+	@.venv/bin/mypy && .venv/bin/lint-imports && .venv/bin/python -P bench/setup/audit.py
 
 test:
 	@bench/setup/ready.sh dev
-	@.venv/bin/python -P -m pytest $(ARGS)
+	@.venv/bin/python -P tests/run.py $(ARGS)
 
 bench:
 	@bench/setup/ready.sh dev
 	@.venv/bin/python -P tests/benchmarks/overhead.py $(ARGS)
-	@.venv/bin/python -P tests/benchmarks/allreduce.py
+	@.venv/bin/python -P tests/benchmarks/allreduce.py && .venv/bin/python -P tests/benchmarks/rendering.py
 
 proof:
 	@bench/setup/ready.sh dev

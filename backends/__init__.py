@@ -18,10 +18,12 @@ class Entry(NamedTuple):
     local_replicas    True: one rank holds all replicas of its host; False: one replica per rank
     max_replicas      None: any number
     compile           True: forward and backward can be compiled (torch.compile, XLA)
+    presets           that differ from each other here
+    gpu               True: it computes on GPUs where there are some
     wrapped           modes in which the wrapper is at work: a local step may leave it out, one rank alone go without
     allreduce         algorithms that can be selected on CPUs; `auto` leaves it to the library
     allreduce_gpu     on GPUs
-    allreduce_by      launchers under which another than `auto` can be selected there; empty: all
+    allreduce_by      launchers under which another than `auto` can be selected on CPUs; empty: all
     options           names allowed in the trial's `options`
     """
 
@@ -39,6 +41,8 @@ class Entry(NamedTuple):
     allreduce_gpu: tuple[str, ...] = ("auto",)
     allreduce_by: tuple[str, ...] = ()
     compile: bool = False
+    presets: tuple[str, ...] = ("plain",)
+    gpu: bool = False
     options: tuple[str, ...] = ()
     wrapper: str = "none"
     wrapped: tuple[Literal["solo", "local", "full"], ...] = ()
@@ -59,34 +63,41 @@ _ALL_WIRES = ("float32", "float16", "bfloat16")
 _HOROVOD_WIRES = ("float32", "float16")
 _TORCH = ("torch", "transformers")
 _TENSORFLOW = ("tensorflow", "keras-hub")
+_PRESETS = ("plain", "tuned")
 _PROGRAMMED = ("step_ms", "build_ms", "synchronous", "fault", "fault_at", "fault_rank")
 
 BACKENDS: dict[str, Entry] = {
-    "torch_bare": Entry("backends.torch_bare", "torch", None, _TORCH, max_replicas=1, compute=_COMPUTE, compile=True),
+    "torch_bare": Entry(
+        "backends.torch_bare", "torch", None, _TORCH, max_replicas=1, compute=_COMPUTE, compile=True, presets=_PRESETS,
+        gpu=True,
+    ),
     "torch_ddp": Entry(
-        "backends.torch_ddp", "torch", "torch_bare", _TORCH, options=("bucket_cap_mb",),
-        compute=_COMPUTE, wire=_ALL_WIRES, compile=True,
+        "backends.torch_ddp", "torch", "torch_bare", _TORCH, options=("bucket_cap_mb", "nccl_protocol"),
+        compute=_COMPUTE, wire=_ALL_WIRES, compile=True, presets=_PRESETS, gpu=True,
         allreduce=("auto", "ring", "tree", "halving_doubling"), allreduce_gpu=("auto", "ring", "tree"),
         wrapper="DistributedDataParallel", wrapped=("solo", "full"),
     ),
     "torch_horovod": Entry(
         "backends.torch_horovod", "torch", "torch_bare", (*_TORCH, "horovod"), ("horovod/torch/mpi_lib_v2*.so",),
         launchers=("horovodrun", "mpirun"), compute=_COMPUTE, wire=_HOROVOD_WIRES, compile=True,
-        allreduce=("auto", *OPEN_MPI), allreduce_by=("mpirun",),
-        wrapper="horovod.torch.DistributedOptimizer", wrapped=("full",),
+        presets=_PRESETS, gpu=True,
+        allreduce=("auto", *OPEN_MPI), allreduce_gpu=("auto", "ring", "tree"), allreduce_by=("mpirun",),
+        options=("nccl_protocol",), wrapper="horovod.torch.DistributedOptimizer", wrapped=("full",),
     ),
     "tf_bare": Entry(
-        "backends.tf_bare", "tensorflow", None, _TENSORFLOW, max_replicas=1, compute=_COMPUTE, compile=True
+        "backends.tf_bare", "tensorflow", None, _TENSORFLOW, max_replicas=1, compute=_COMPUTE, compile=True,
+        presets=_PRESETS, gpu=True,
     ),
     "tf_horovod": Entry(
         "backends.tf_horovod", "tensorflow", "tf_bare", (*_TENSORFLOW, "horovod"), ("horovod/tensorflow/mpi_lib*.so",),
         launchers=("horovodrun", "mpirun"), compute=_COMPUTE, wire=_HOROVOD_WIRES, compile=True,
-        allreduce=("auto", *OPEN_MPI), allreduce_by=("mpirun",),
-        wrapper="horovod.tensorflow.allreduce", wrapped=("full",),
+        presets=_PRESETS, gpu=True,
+        allreduce=("auto", *OPEN_MPI), allreduce_gpu=("auto", "ring", "tree"), allreduce_by=("mpirun",),
+        options=("nccl_protocol",), wrapper="horovod.tensorflow.allreduce", wrapped=("full",),
     ),
     "tf_mirrored": Entry(
         "backends.tf_mirrored", "tensorflow", "tf_bare", _TENSORFLOW, local_replicas=True,
-        compute=_COMPUTE, wire=_ALL_WIRES, compile=True,
+        compute=_COMPUTE, wire=_ALL_WIRES, compile=True, presets=_PRESETS, gpu=True,
         wrapper="tf.distribute.MirroredStrategy", wrapped=("solo", "local", "full"),
     ),
     "null_bare": Entry("backends.null_bare", "none", None, max_replicas=1, options=_PROGRAMMED),

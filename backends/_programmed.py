@@ -33,7 +33,18 @@ import numpy as np
 
 from bench.clock import SYSTEM_CLOCK, Clock
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, Predictions, Span, Timeline, World
+from bench.protocols import (
+    Accelerator,
+    Batch,
+    Exercise,
+    Losses,
+    Marks,
+    NamedTensor,
+    Predictions,
+    Span,
+    Timeline,
+    World,
+)
 from bench.records import ITEM_BYTES, CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 NS_PER_MS = 1_000_000
@@ -78,6 +89,16 @@ class Programmed:
         self._heads = tuple(batch.global_weights)
         weights = [_weight(head, batch) for head in self._heads]
         self._losses.append(([math.nan if nan else 0.0] * len(self._heads), weights))
+
+    def accelerators(self) -> Sequence[Accelerator]:
+        return ()
+
+    def marks(self) -> Sequence[Marks]:
+        return ()
+
+    def exercise(self, compute: str) -> Exercise | None:
+        """There is no device to be tried."""
+        return None
 
     def fence(self) -> None:
         left_ns = self._ready_ns - self._clock()

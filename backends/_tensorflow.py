@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from backends._collective import own_elements, refused
+from backends._placement import require_gpu
 from backends._tensorflow_collective import Collective, Operation
+from backends._tensorflow_device import Devices, device_name, memory_named
 from backends._tensorflow_facts import collect_facts, tensor_settings
 from backends._tensorflow_graph import Traced, exchanged_tensors
 from backends._tensorflow_keras import keras, tf
@@ -26,7 +28,7 @@ from bench.protocols import Batch, Losses, NamedTensor, Predictions, Timeline, W
 from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 
-class TensorFlowBackend:
+class TensorFlowBackend(Devices):
     """One device, no wrapper. A wrapper overrides the hooks below `---- hooks`.
 
     A full and a local step are two functions traced over the same variables: the local one is without the exchange,
@@ -110,7 +112,7 @@ class TensorFlowBackend:
     def _traced(self, exchange: bool) -> Callable[..., Any]:
         """The step as one graph: (arrays, global weights, rate) to per-replica (report, gradients)."""
         compute: Callable[..., Any] = Backward(self.model, self.bindings, self.world.replicas)
-        if self.trial.compile:
+        if self.trial.compiled:
             # The exchange cannot be compiled: forward and backward are, the same part in every backend.
             compute = tf.function(compute, autograph=False, jit_compile=True)
 
@@ -134,7 +136,8 @@ class TensorFlowBackend:
         self._gradients = None  # frees the last step's before this one's are made
         weights = [tf.constant(batch.global_weights[head], tf.float32) for head in self.model.heads]
         rate = tf.constant(self.trial.optimizer.learning_rate_at(batch.step), tf.float64)
-        report, self._gradients = self._functions[exchange](self._feed(batch), weights, rate)
+        with memory_named(batch.samples):
+            report, self._gradients = self._functions[exchange](self._feed(batch), weights, rate)
         self._reports.append(self.local_values(report))
 
     def _feed(self, batch: Batch) -> Any:
@@ -224,7 +227,7 @@ class TensorFlowBackend:
         """Joins the ranks and chooses devices; self.world is set, TensorFlow has not touched a device yet."""
         if self.world.replicas != 1:
             raise TrialError(f"this backend has no exchange and runs as 1 replica, not {self.world.replicas}")
-        use_own_gpu(self.world.local_rank)
+        self.use_own_gpu(self.world)
 
     def leave(self) -> None:
         """Leaves the group; called more than once, and also when `join` failed."""
@@ -262,9 +265,12 @@ class TensorFlowBackend:
 
     def devices(self) -> list[str]:
         """Where the local replicas run."""
-        return [
-            device.name for device in (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))
-        ]
+        names = [device_name(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        if names:
+            return [
+                f"{name} {gpu.name}" for name, gpu in zip(names, tf.config.list_logical_devices("GPU"), strict=True)
+            ]
+        return [device.name for device in tf.config.list_logical_devices("CPU")]
 
     def algorithm(self) -> tuple[str, str]:
         """(name, evidence)."""
@@ -279,17 +285,8 @@ class TensorFlowBackend:
         return {}
 
 
-def use_own_gpu(local_rank: int) -> None:
-    """Hides all GPUs but this rank's. Raises TrialError when there are GPUs, but too few."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return
-    if local_rank >= len(gpus):
-        raise TrialError(f"local rank {local_rank} has no GPU of its own: {len(gpus)} on this host")
-    tf.config.set_visible_devices(gpus[local_rank], "GPU")
-
-
 def _refuse_unsupported(trial: Trial) -> None:
     """Raises TrialError for what would otherwise be ignored in silence."""
+    require_gpu(trial, bool(tf.config.list_physical_devices("GPU")), f"TensorFlow {tf.__version__}")
     if trial.compute == "tf32" and not tf.config.list_physical_devices("GPU"):
         raise TrialError("tf32 is a precision of GPUs, and there is none")

@@ -61,12 +61,19 @@ def collect_facts(backend: Describable) -> Facts:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "keras-hub": keras_hub.__version__,
+            **_cuda_versions(),
             **backend.versions(),
         },
         settings=_settings(backend, crossing),
         loss_scale=_first(backend, scale.used) if scale is not None else None,
         skipped_steps=int(_first(backend, scale.skipped)) if scale is not None else None,
     )
+
+
+def _cuda_versions() -> dict[str, str]:
+    """Of what TensorFlow was built with, where it computes on a GPU."""
+    built = tf.sysconfig.get_build_info() if tf.config.get_visible_devices("GPU") else {}
+    return {name: str(built[f"{name}_version"]) for name in ("cuda", "cudnn") if f"{name}_version" in built}
 
 
 def tensor_settings(backend: Describable) -> list[TensorSettings]:
@@ -126,7 +133,7 @@ def _settings(backend: Describable, crossing: Exchange | None) -> Settings:
         "attention": "einsum" if attention.dropout else "dot_product_attention",
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
-        "compile": backend.trial.compile,
+        "compile": backend.trial.compiled,
         "precision_policy": backend.model.encoder.dtype_policy.name,
         "local_step": backend.local_step,
         "communication_operations": "+".join(crossing.kinds) if crossing else "none",

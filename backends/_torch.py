@@ -11,17 +11,20 @@ import numpy as np
 import torch
 
 from backends._collective import own_elements, refused
+from backends._placement import Place, require_gpu
 from backends._torch_collective import Collective, Operation
 from backends._torch_compile import Compiler
+from backends._torch_device import StepMarks, accelerators, exercise, out_of_memory, own_device, set_threads
 from backends._torch_facts import collect_facts, tensor_settings
 from backends._torch_network import Network, load_model, microbatches
 from backends._torch_observation import dense_outputs
 from backends._torch_optimizer import build_optimizer, clip, set_learning_rate
 from backends._torch_precision import NoScaling, build_scaling, select_precision
+from backends._torch_preset import PRESETS, Tuning
 from backends._torch_snapshot import Snapshot
 from backends._torch_trace import traced_steps
 from bench.errors import TrialError
-from bench.protocols import Batch, Losses, NamedTensor, Predictions, Timeline, World
+from bench.protocols import Accelerator, Batch, Exercise, Losses, Marks, NamedTensor, Predictions, Timeline, World
 from bench.records import CollectiveRequest, ExchangedTensor, Facts, TensorSettings, Trial
 
 
@@ -37,7 +40,10 @@ class TorchBackend:
 
     world: World
     trial: Trial
+    tuning: Tuning
     device: Any
+    placed: Place | None  # None on the CPU
+    marked: StepMarks
     model: Any
     network: Network
     optimizer: Any
@@ -54,13 +60,23 @@ class TorchBackend:
         if world.local_replicas != 1:
             raise TrialError(f"a PyTorch rank holds one replica, not {world.local_replicas}")
         self.world = world
-        self.device = _device(world.local_rank)
+        self.device, self.placed = own_device(world)
+        self.marked = StepMarks.of(self.device)
         self.join()
 
     def join(self) -> None:
         """Joins the ranks; self.world and self.device are set."""
         if self.world.size != 1:
             raise TrialError(f"this backend has no exchange and runs as 1 rank, not {self.world.size}")
+
+    def accelerators(self) -> Sequence[Accelerator]:
+        return accelerators(self.device, self.placed)
+
+    def marks(self) -> Sequence[Marks]:
+        return self.marked.take()
+
+    def exercise(self, compute: str) -> Exercise | None:
+        return exercise(self.device, compute)
 
     def fence(self) -> None:
         if self.device.type == "cuda":
@@ -90,16 +106,17 @@ class TorchBackend:
     def build(self, trial: Trial, checkpoint: Path) -> None:
         if trial.wire not in self.wires:
             raise TrialError(f"{trial.backend} exchanges {' or '.join(self.wires)}, not {trial.wire}")
+        require_gpu(trial, self.device.type == "cuda", f"PyTorch {torch.__version__}")
         self._forget()
-        self.trial = trial
-        _set_threads(trial.threads_per_replica)
+        self.trial, self.tuning = trial, PRESETS[trial.preset]
+        set_threads(trial.threads_per_replica)
         task = trial.workload.task
         self.model = load_model(task, checkpoint).to(self.device)
         self.network = Network(self.model, task, select_precision(trial.compute, self.device))
-        self.compiler = Compiler(self.device) if trial.compile else None
+        self.compiler = Compiler(self.device) if trial.compiled else None
         if self.compiler is not None:
             self.network.compile_training(self.compiler)
-        self.optimizer = build_optimizer(trial.optimizer, self.model.named_parameters())
+        self.optimizer = build_optimizer(trial.optimizer, self.model.named_parameters(), self.tuning.fused)
         self.scaling = build_scaling(trial.compute, trial.loss_scale, self.device)
         self.wrapped = self.network
         self.wrap()
@@ -110,11 +127,16 @@ class TorchBackend:
         """Sets self.wrapped, called in full steps, and may replace self.optimizer."""
 
     def step(self, batch: Batch, exchange: bool) -> None:
-        if exchange in self._seen:
-            self._step(batch, exchange)
-        else:
-            self._seen.add(exchange)
-            self._observe_step(batch, exchange)
+        self.marked.begin()
+        try:
+            if exchange in self._seen:
+                self._step(batch, exchange)
+            else:
+                self._seen.add(exchange)
+                self._observe_step(batch, exchange)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(self.device, batch.samples) from error
+        self.marked.end()
 
     def _observe_step(self, batch: Batch, exchange: bool) -> None:
         """The first of its kind, unmeasured; nothing of the observation is left in the next one."""
@@ -132,7 +154,7 @@ class TorchBackend:
     def _step(self, batch: Batch, exchange: bool) -> None:
         self.optimizer.zero_grad()
         scales = self._scales(batch)
-        *earlier, last = microbatches(batch.arrays, self.device)
+        *earlier, last = microbatches(batch.arrays, self.device, self.tuning.pinned)
         sums = [self._accumulate(inputs, scales) for inputs in earlier]
         if exchange:
             loss, last_sums = self.wrapped(last, scales)
@@ -274,19 +296,3 @@ class TorchBackend:
     def wrapper_settings(self) -> dict[str, str | bool | int | float | None]:
         """Read from the live wrapper."""
         return {}
-
-
-def _device(local_rank: int) -> Any:
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    if local_rank >= torch.cuda.device_count():
-        raise TrialError(f"local rank {local_rank} has no GPU of its own: {torch.cuda.device_count()} on this host")
-    torch.cuda.set_device(local_rank)
-    return torch.device("cuda", local_rank)
-
-
-def _set_threads(threads: int) -> None:
-    torch.set_num_threads(threads)
-    # PyTorch allows this once per process, before any inter-op work.
-    if torch.get_num_interop_threads() != threads:
-        torch.set_num_interop_threads(threads)

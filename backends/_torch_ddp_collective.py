@@ -8,9 +8,9 @@ from typing import Any
 from torch import distributed
 
 from backends._collective import refused
+from backends._nccl import forced
 from backends._torch_allreduce_hook import CODE, Exchange
 from backends._torch_collective import Operation
-from backends._torch_nccl import forced
 from bench.records import CollectiveRequest
 
 GLOO_RING = "Gloo's all-reduce, as PyTorch calls it, has one algorithm for all sizes: a segmented ring"

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import torch
 import transformers
 
+from backends._torch_device import device_name, device_versions
 from backends._torch_network import Network
 from backends._torch_precision import NoScaling, float32_products
+from backends._torch_preset import Tuning
 from bench.records import ExchangedTensor, Facts, TensorSettings
 
 Settings = dict[str, str | bool | int | float | None]
@@ -23,6 +25,7 @@ class Describable(Protocol):
     network: Network
     optimizer: Any
     scaling: NoScaling
+    tuning: Tuning
     compiler: Any
     dense_dtypes: set[str]
     local_step: str
@@ -48,9 +51,9 @@ def collect_facts(backend: Describable) -> Facts:
         buckets=backend.buckets(),
         algorithm=algorithm,
         algorithm_evidence=evidence,
-        devices=[_device_name(backend.device)],
+        devices=[device_name(backend.device)],
         threads=torch.get_num_threads(),
-        versions={"torch": str(torch.__version__), "transformers": transformers.__version__, **backend.versions()},
+        versions={**device_versions(backend.device), "transformers": transformers.__version__, **backend.versions()},
         settings={
             **optimizer_settings(backend.optimizer),
             **_dropout_settings(backend.model),
@@ -59,6 +62,7 @@ def collect_facts(backend: Describable) -> Facts:
             "inter_op_threads": torch.get_num_interop_threads(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "compile": backend.compiler is not None and backend.compiler.graphs > 0,
+            "pinned_input": backend.tuning.pinned and backend.device.type == "cuda",
             "local_step": backend.local_step,
             **backend.wrapper_settings(),
         },
@@ -72,10 +76,6 @@ def _compute_dtype(backend: Describable) -> str:
     dtypes = backend.dense_dtypes if backend.compiler is None else backend.compiler.dense_dtypes
     float32 = float32_products(backend.device)
     return ",".join(sorted(float32 if dtype == "float32" else dtype for dtype in dtypes)) or "unknown"
-
-
-def _device_name(device: Any) -> str:
-    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
 
 
 def optimizer_settings(optimizer: Any) -> Settings:

@@ -64,16 +64,23 @@ def load_model(task: Task, checkpoint: Path) -> Any:
     return model.train()
 
 
-def microbatches(arrays: Mapping[str, Array], device: Any) -> Iterator[dict[str, Any]]:
-    """The tensors of replica 0, one mapping per microbatch, without the first two axes; on the CPU no copy."""
+def microbatches(arrays: Mapping[str, Array], device: Any, pinned: bool = False) -> Iterator[dict[str, Any]]:
+    """The tensors of replica 0, one mapping per microbatch, without the first two axes; on the CPU no copy.
+
+    `pinned`: from page-locked memory, which only a GPU has a use for. From other memory the host waits for each copy.
+    """
+    pinned = pinned and device.type == "cuda"
     for index in range(len(arrays["input_ids"])):
-        yield {name: _tensor(name, array[index, 0], device) for name, array in arrays.items()}
+        yield {name: _tensor(name, array[index, 0], device, pinned) for name, array in arrays.items()}
 
 
-def _tensor(name: str, array: Array, device: Any) -> Any:
+def _tensor(name: str, array: Array, device: Any, pinned: bool) -> Any:
     # PyTorch has no read-only tensors: memory-mapped arrays are copied, all others are shared.
     tensor = torch.from_numpy(array if array.flags.writeable else np.array(array))
-    return tensor.to(device, torch.int64 if name in _INDICES else tensor.dtype, non_blocking=True)
+    if pinned:
+        tensor = tensor.pin_memory()
+    # In this order: PyTorch would convert on the host, into memory that is not page-locked.
+    return tensor.to(device, non_blocking=True).to(torch.int64 if name in _INDICES else tensor.dtype)
 
 
 class Network(torch.nn.Module):  # type: ignore[misc]

@@ -112,8 +112,9 @@ def clip(optimizer: Any) -> None:
             torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
 
 
-def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]]) -> Any:
-    """Over two groups: first the tensors that decay, then the biases and LayerNorm weights."""
+def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]], fused: bool = False) -> Any:
+    """Over two groups: first the tensors that decay, then the biases and LayerNorm weights. `fused`: the whole update
+    as one kernel, where the optimizer has one."""
     groups: tuple[list[Any], list[Any]] = ([], [])
     for name, parameter in parameters:
         groups[0 if decays(name) else 1].append(parameter)
@@ -122,13 +123,15 @@ def build_optimizer(settings: Optimizer, parameters: Iterable[tuple[str, Any]]) 
         {"params": each, key: decay, "clip_norm": settings.clip_norm}
         for each, decay in zip(groups, (settings.weight_decay, 0.0), strict=True)
     )
-    return _CLASSES[settings.name]([decayed, kept], lr=settings.learning_rate, **_OWN[settings.name](settings))
+    own = _OWN[settings.name](settings) | ({"fused": True} if fused and settings.name in HAVE_FUSED else {})
+    return _CLASSES[settings.name]([decayed, kept], lr=settings.learning_rate, **own)
 
 
 def _adam_settings(settings: Optimizer) -> dict[str, Any]:
     return {"betas": (settings.beta_1, settings.beta_2), "eps": settings.epsilon}
 
 
+HAVE_FUSED = ("adamw", "sgd")
 _CLASSES = {"adamw": torch.optim.AdamW, "sgd": DecoupledSGD, "lamb": Lamb, "adafactor": torch.optim.Adafactor}
 _OWN: dict[str, Callable[[Optimizer], dict[str, Any]]] = {
     "adamw": _adam_settings,

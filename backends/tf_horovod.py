@@ -8,10 +8,11 @@ from typing import Any
 
 import horovod
 
+from backends import _nccl as nccl
 from backends._horovod import GLOO_RING, collective_algorithm, requested_knobs
 from backends._horovod_mpi import mpi_algorithm
 from backends._horovod_timeline import allow_timeline, with_timeline
-from backends._tensorflow import TensorFlowBackend, use_own_gpu
+from backends._tensorflow import TensorFlowBackend
 from backends._tensorflow_collective import Operation
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
@@ -46,13 +47,15 @@ class Backend(TensorFlowBackend):
         if self.world.local_replicas != 1:
             raise TrialError(f"a Horovod rank holds one replica, not {self.world.local_replicas}")
         allow_timeline(self.world)
+        if self._on_nccl():
+            nccl.listen()
         hvd.init()
         place, expected = (hvd.rank(), hvd.size()), (self.world.rank, self.world.size)
         if place != expected:
             raise TrialError(
                 f"Horovod is rank {place[0]} of {place[1]} where {expected[0]} of {expected[1]} was started"
             )
-        use_own_gpu(self.world.local_rank)
+        self.use_own_gpu(self.world)
 
     def barrier(self) -> None:
         self.fence()
@@ -62,6 +65,10 @@ class Backend(TensorFlowBackend):
     def leave(self) -> None:
         if hvd.is_initialized():
             hvd.shutdown()
+        nccl.forget()
+
+    def _on_nccl(self) -> bool:
+        return bool(tf.config.list_physical_devices("GPU") and hvd.nccl_built() and self.world.size > 1)
 
     def wrap(self) -> None:
         if self.trial.wire not in COMPRESSIONS:
@@ -93,20 +100,21 @@ class Backend(TensorFlowBackend):
     def algorithm(self) -> tuple[str, str]:
         if self.world.size == 1:
             return "none", "one rank: nothing is exchanged"
-        if tf.config.list_logical_devices("GPU") and hvd.nccl_built():
-            return "unknown", "NCCL chooses for each size; not observed"
+        if self._on_nccl():
+            return nccl.heard(self.world)[:2]
         if hvd.gloo_enabled():
             return "ring", GLOO_RING
         return mpi_algorithm()
 
     def versions(self) -> dict[str, str]:
-        return {"horovod": horovod.__version__}
+        of_nccl = nccl.heard(self.world).version if self._on_nccl() else None
+        return {"horovod": horovod.__version__, **({"nccl": of_nccl} if of_nccl else {})}
 
     def wrapper_settings(self) -> dict[str, str | bool | int | float | None]:
         return {
             "communication": "gloo" if hvd.gloo_enabled() else "mpi",
             "nccl_built": bool(hvd.nccl_built()),
-            "overlaps_backward": self.world.size > 1 and not self.trial.compile,
+            "overlaps_backward": self.world.size > 1 and not self.trial.compiled,
             **requested_knobs(),
         }
 

@@ -15,7 +15,8 @@ from torch import distributed
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
-from backends import _torch_nccl as nccl
+from backends import _nccl as nccl
+from backends._placement import anybody_shares
 from backends._torch import TorchBackend
 from backends._torch_allreduce_hook import Exchange, average_bucket
 from backends._torch_collective import Operation
@@ -43,6 +44,7 @@ class Backend(TorchBackend):
     wires = tuple(HOOKS)
     local_step = "DDP's forward and its hooks are left out"
 
+    _on_nccl = False
     _exchange: Exchange | None = None  # our own all-reduce; None: the process group's
 
     def __init__(self) -> None:
@@ -55,14 +57,16 @@ class Backend(TorchBackend):
         interface = "lo" if self.world.local_size == self.world.size else self.world.network_interface
         if interface is not None:
             os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
-        if self.device.type == "cuda":
+        # NCCL refuses ranks that share a GPU.
+        self._on_nccl = self.device.type == "cuda" and not anybody_shares(self.world, self.placed)
+        if self._on_nccl and self.world.size > 1:
             nccl.listen()
         distributed.init_process_group(
-            "nccl" if self.device.type == "cuda" else "gloo",
+            "nccl" if self._on_nccl else "gloo",
             store=_meet(self.world),
             rank=self.world.rank,
             world_size=self.world.size,
-            device_id=self.device if self.device.type == "cuda" else None,
+            device_id=self.device if self._on_nccl else None,
         )
 
     def barrier(self) -> None:
@@ -83,7 +87,8 @@ class Backend(TorchBackend):
         self.wrapped = DistributedDataParallel(
             self.network,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            **_bucket_option(self.trial.options.get("bucket_cap_mb"), self.trial.compile),
+            **_bucket_option(self.trial.options.get("bucket_cap_mb"), self.trial.compiled),
+            **self.tuning.wrapper,
             **_without_buffers(),
         )
         self._stop_exchange()
@@ -110,7 +115,9 @@ class Backend(TorchBackend):
             self._exchange.observer = None
         # DDP regroups in the next forward: these are still the buckets of this step.
         buckets = [bucket.parameters() for bucket in self.wrapped.reducer._get_zeros_like_grad_buckets()]
-        self.exchanged = tally(calls.issued, list(self.model.named_parameters()), buckets)
+        # The first step of a static graph, and no other, also adds up which parameters were used: no gradient is int32.
+        gradients = [each for each in calls.issued if not (self.wrapped.static_graph and each.dtype == "int32")]
+        self.exchanged = tally(gradients, list(self.model.named_parameters()), buckets)
 
     def local_loss(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:
         if self.compiler is None:
@@ -142,15 +149,15 @@ class Backend(TorchBackend):
 
     def algorithm(self) -> tuple[str, str]:
         if self._exchange is None or self.world.size == 1:
-            return group_algorithm("all_reduce") if self.device.type == "cpu" else nccl.heard(self.world)
+            observed = self._on_nccl and self.world.size > 1
+            return nccl.heard(self.world)[:2] if observed else group_algorithm("all_reduce")
         if not self._exchange.traffic.messages:
             return "none", "our own all-reduce was asked for, and its hook has sent nothing"
         return self._exchange.algorithm, self._exchange.evidence()
 
     def versions(self) -> dict[str, str]:
-        if self.device.type != "cuda":
-            return {}
-        return {"cuda": str(torch.version.cuda), "nccl": ".".join(map(str, torch.cuda.nccl.version()))}
+        ran = nccl.heard(self.world).version if self._on_nccl and self.world.size > 1 else None
+        return {"nccl": ran} if ran else {}
 
     def wrapper_settings(self) -> dict[str, str | bool | int | float | None]:
         report = self.wrapped._get_ddp_logging_data()
@@ -159,6 +166,7 @@ class Backend(TorchBackend):
             "bucket_cap_bytes": report["bucket_cap_bytes"],
             "bucket_bytes": self._bucket_sizes(),
             "gradient_as_bucket_view": bool(report["gradient_as_bucket_view"]),
+            "static_graph": bool(self.wrapped.static_graph),
             "find_unused_parameters": bool(report["find_unused_parameters"]),
             "buffers_synchronised": bool(report["broadcast_buffers"]),
             "network_interface": os.environ.get("GLOO_SOCKET_IFNAME"),

@@ -10,6 +10,7 @@ import horovod
 import horovod.torch as hvd
 from horovod.torch import mpi_ops
 
+from backends import _nccl as nccl
 from backends._horovod import GLOO_RING, collective_algorithm, requested_knobs
 from backends._horovod_mpi import mpi_algorithm
 from backends._horovod_timeline import allow_timeline, with_timeline
@@ -44,6 +45,8 @@ class Backend(TorchBackend):
 
     def join(self) -> None:
         allow_timeline(self.world)
+        if self._on_nccl():
+            nccl.listen()
         hvd.init()
         place, expected = (hvd.rank(), hvd.size()), (self.world.rank, self.world.size)
         if place != expected:
@@ -58,6 +61,10 @@ class Backend(TorchBackend):
     def leave(self) -> None:
         if hvd.is_initialized():
             hvd.shutdown()
+        nccl.forget()
+
+    def _on_nccl(self) -> bool:
+        return bool(self.device.type == "cuda" and hvd.nccl_built() and self.world.size > 1)
 
     # ---- the exchange -------------------------------------------------------------------------------------------
 
@@ -100,14 +107,15 @@ class Backend(TorchBackend):
     def algorithm(self) -> tuple[str, str]:
         if self.world.size == 1:
             return "none", "one rank: Horovod registers no hooks"
-        if self.device.type == "cuda" and hvd.nccl_built():
-            return "unknown", "NCCL chooses for each size; not observed"
+        if self._on_nccl():
+            return nccl.heard(self.world)[:2]
         if hvd.gloo_enabled():
             return "ring", GLOO_RING
         return mpi_algorithm()
 
     def versions(self) -> dict[str, str]:
-        return {"horovod": horovod.__version__}
+        of_nccl = nccl.heard(self.world).version if self._on_nccl() else None
+        return {"horovod": horovod.__version__, **({"nccl": of_nccl} if of_nccl else {})}
 
     def wrapper_settings(self) -> dict[str, str | bool | int | float | None]:
         return {

@@ -10,26 +10,13 @@ import msgspec
 
 from bench import regression
 from bench.errors import UserError
-from bench.records import SCHEMA, Environment, Record, TrialResult
+from bench.records import SCHEMA, Record
 from bench.storage import Damaged, seal, unseal, write_atomically
 
 Scalar = str | bool | int | float | None
 Fingerprint = dict[str, Scalar]
 
 STORE = ".baselines"
-# A reading is held against one that agrees in all of these: fewer would compare machines, more would never match.
-# `trial.` and `packages.` stand for every key below.
-FINGERPRINT_KEYS = (
-    "schema",
-    "trial.",
-    "data_digest",
-    "hosts",
-    "emulated_hosts",
-    "devices",
-    "cpu",
-    "cores",
-    "packages.",
-)
 NAMED = 4  # differing keys that a refusal spells out
 
 
@@ -60,41 +47,6 @@ class History(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
-def circumstances(environment: Environment) -> Fingerprint:
-    """The machine's part of the fingerprint."""
-    packages = {f"packages.{name}": version for name, version in environment.packages.items()}
-    return {"cpu": environment.cpu, "cores": environment.cores, **packages}
-
-
-def differing_circumstances(one: Environment, other: Environment) -> list[str]:
-    """What tells two machines or set-ups apart, as "key (value and value)"."""
-    from reports import compare
-
-    return compare.differing(circumstances(one), circumstances(other))
-
-
-def fingerprint(result: TrialResult, environment: Environment) -> Fingerprint:
-    """The circumstances that must agree before two speeds may be compared, by the names in FINGERPRINT_KEYS.
-
-    data_digest  of what the ranks were fed
-    hosts        how many
-    devices      kinds, without their numbers, as the running backend names them
-    """
-    from reports import compare
-
-    last = result.repeats[-1] if result.repeats else None
-    devices = sorted({device.rstrip("0123456789:") for facts in last.facts for device in facts.devices}) if last else []
-    return {
-        "schema": SCHEMA,
-        **compare.flatten({"trial": msgspec.to_builtins(result.trial)}),
-        "data_digest": last.data_digest if last else None,
-        "hosts": len(set(last.hosts)) if last else None,
-        "emulated_hosts": environment.emulated_hosts,
-        "devices": ", ".join(devices) or None,
-        **circumstances(environment),
-    }
-
-
 def identify(found: Fingerprint) -> str:
     """16 hex digits of the SHA-256 of the fingerprint."""
     return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()[:16]
@@ -103,6 +55,7 @@ def identify(found: Fingerprint) -> str:
 def read_run(run_folder: Path) -> list[Reading]:
     """Every trial of a finished run. Raises UserError: no run, another schema, damaged, or a quick look."""
     from reports import load, table
+    from reports.across import circumstances
 
     loaded = load.load(run_folder)
     result = loaded.result
@@ -116,7 +69,7 @@ def read_run(run_folder: Path) -> list[Reading]:
             created_utc=result.created_utc,
             revision=result.environment.revision,
             trial_id=row.trial_id,
-            fingerprint=fingerprint(by_id[row.trial_id], result.environment),
+            fingerprint=circumstances.fingerprint(by_id[row.trial_id], result.environment),
             launch_rates=list(row.measured.launch_rates) if row.measured else [],
             reason=row.reason,
         )

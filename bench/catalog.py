@@ -81,6 +81,7 @@ def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
     return (
         _why_no_room(trial, num_hosts)
         or _why_no_such_setting(trial)
+        or _why_no_gpu(trial)
         or why_not_installed(trial.backend)
         or why_no_launcher(trial.launcher)
     )
@@ -97,17 +98,27 @@ def _why_no_room(trial: Trial, num_hosts: int) -> str | None:
     return None
 
 
+def _why_no_gpu(trial: Trial) -> str | None:
+    row = entry(trial.backend)
+    if trial.device == "gpu" and not (row.gpu and has_gpu()):
+        return "it asks for a GPU, and there is none here" if row.gpu else f"{trial.backend} computes on no GPU"
+    if "nccl_protocol" in trial.options and not has_gpu():
+        return "nccl_protocol is a choice of NCCL, and there is no GPU here"
+    return None
+
+
 def _why_no_such_setting(trial: Trial) -> str | None:
     row = entry(trial.backend)
     for setting, given, allowed in (
         ("launcher", trial.launcher, row.launchers),
         ("compute precision", trial.compute, row.compute),
+        ("preset", trial.preset, row.presets),
         ("wire precision", trial.wire, row.wire),
         ("all-reduce", trial.allreduce, row.allreduce_gpu if has_gpu() else row.allreduce),
     ):
         if given not in allowed:
             return f"{trial.backend} cannot select {setting} {given}; it has {', '.join(allowed)}"
-    if trial.allreduce != "auto" and row.allreduce_by and trial.launcher not in row.allreduce_by:
+    if trial.allreduce != "auto" and row.allreduce_by and trial.launcher not in row.allreduce_by and not has_gpu():
         return (
             f"{trial.backend} cannot select all-reduce {trial.allreduce}; under the launcher {trial.launcher} it has "
             f"auto, under {', '.join(row.allreduce_by)} all of its algorithms"

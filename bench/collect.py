@@ -13,10 +13,13 @@ from bench.records import (
     Assignment,
     CollectiveTimes,
     DataDigest,
+    Device,
+    DeviceWindow,
     Evaluation,
     Exchange,
     Facts,
     Line,
+    Probe,
     RankInfo,
     Repeat,
     Settings,
@@ -94,6 +97,9 @@ def _whole(folder: Path, assignment: Assignment, lines: list[list[Line]], shared
         evaluations=evaluations,
         journals=[journal.digest(folder, rank) or "" for rank in range(assignment.ranks)],
         standalone=[line for of_rank in lines for line in of_rank if isinstance(line, CollectiveTimes)],
+        devices=[line for of_rank in lines for line in of_rank if isinstance(line, Device)],
+        device_windows=[line for of_rank in lines for line in of_rank if isinstance(line, DeviceWindow)],
+        probes=[line for of_rank in lines for line in of_rank if isinstance(line, Probe)],
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import catalog
+from bench.collectors import nvml
+from bench.devices_peaks import peaks
 
 IMPORT_DEADLINE_S = 120
 STAMP = Path(sys.prefix) / ".paceline"
@@ -58,6 +60,24 @@ def _why_not_importable(name: str) -> str | None:
         return None
     said = done.stderr.strip().splitlines()
     return said[-1] if said else f"importing it ended with status {done.returncode}"
+
+
+def devices() -> Iterator[Finding]:
+    """The GPUs of this host, as their management library tells them, or why no row with one can be selected."""
+    if not catalog.has_gpu():
+        why = "no NVIDIA GPU here (no /dev/nvidia0): rows with `device: gpu` or `compute: tf32` are not selectable"
+        yield Finding("GPU", why, "")
+        return
+    library, problem = nvml.connect()
+    if library is None:
+        yield Finding("GPU", None, f"there is one; its clocks, energy and memory are not recorded: {problem}")
+        return
+    for ordinal, name in enumerate(library.names()):
+        known = peaks(name)
+        peak = (
+            f"{known.half / 1e12:,.0f} TFLOP/s dense in 16 bit ({known.source})" if known else "no known peak: no MFU"
+        )
+        yield Finding(f"GPU {ordinal}", None, f"{name}\n{peak}")
 
 
 def launchers() -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ import bench
 from bench import catalog
 from bench.launch.commands import allowed
 from bench.records import Environment
+from bench.redaction import redacted
 
 # Passed on, but about the person and not about the speed.
 PERSONAL = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CACHE_HOME")
-PASSWORD_IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 PACKAGES = ("torch", "transformers", "tensorflow", "keras", "keras-hub", "horovod", "numpy", "tokenizers")
 
 
@@ -40,15 +39,6 @@ def capture(inherited: Mapping[str, str]) -> Environment:
         packages={name: found for name in PACKAGES if (found := catalog.version(name))},
         variables={name: redacted(passed[name]) for name in sorted(passed) if name not in PERSONAL},
     )
-
-
-def redacted(text: str) -> str:
-    """The same without what stands between the user's name and the @ of an address.
-
-    >>> redacted("https://me:secret@host/path")
-    'https://me:***@host/path'
-    """
-    return PASSWORD_IN_ADDRESS.sub(r"\1***@", text)
 
 
 def _text(path: Path) -> str | None:

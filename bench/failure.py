@@ -21,7 +21,7 @@ def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
     never = [rank for rank in unfinished if rank not in said and not lines[rank]]
     own = [error for error in errors if not _is_consequence(error)]
     if own:
-        return _said(folder, own[0])
+        return _said(folder, min(own, key=lambda error: journal.failed_at_ns(folder, error.rank)))
     if ended.overdue:
         where = ", ".join(f"rank {rank} in {journal.last_phase(lines[rank]) or 'no phase yet'}" for rank in unfinished)
         return f"{ended.overdue}: {where}"

@@ -1,4 +1,5 @@
-"""What of a run folder is whole: every launch of the plan, its records and its ranks' files."""
+"""What of a run folder is whole: every launch of the plan, its records and its ranks' files; or every launch of a
+sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import assemble, journal
+from bench import assemble, journal, sweep
 from bench.errors import TrialError
 from bench.records import Repeat, Result
 from bench.storage import Damaged, unseal
@@ -24,12 +25,28 @@ class Finding:
 
 def examine(run_folder: Path) -> Iterator[Finding]:
     """The plan, each launch, the windows and the result. Raises UserError when the plan itself cannot be read."""
+    if (run_folder / sweep.FILE).is_file():
+        yield from _sweep(run_folder)
+        return
     planned = assemble.read_plan(run_folder)
     yield Finding(run_folder / "plan.json", None)
     again = f"paceline run --resume {run_folder}"
     for trial_id, repeat in sorted(planned.order):
         yield _launch(run_folder / trial_id / str(repeat), again)
     yield from _result(run_folder)
+
+
+def _sweep(folder: Path) -> Iterator[Finding]:
+    """Its one file holds all that was found."""
+    _, made = sweep.read(folder)
+    yield Finding(folder / sweep.FILE, None)
+    again = f"paceline collectives --resume {folder}"
+    errors = {(launch.trial_id, launch.repeat): launch.error for launch in made.launches}
+    for key in sorted(made.order):
+        lacking = len(sweep.lacks(made, *key))
+        reason = errors.get(key) or "not made yet, or cut off before it was finished"
+        problem = f"{lacking} of {len(made.requests[key[0]])} requests are lacking: {reason}" if lacking else None
+        yield Finding(folder / key[0] / str(key[1]), problem, again if lacking else None)
 
 
 def _launch(folder: Path, again: str) -> Finding:

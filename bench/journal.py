@@ -31,9 +31,9 @@ class RankError(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: BaseException, rank: int, phase: str) -> RankError:
-        """The sentence is a TrialError's own, else type and first line of the message."""
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        sentence = first if isinstance(error, TrialError) else f"{type(error).__name__}: {first}"
+        """The sentence is a TrialError's own, else type and first telling line of the message."""
+        telling = _telling_line(str(error))
+        sentence = telling if isinstance(error, TrialError) else f"{type(error).__name__}: {telling}"
         return cls(
             rank=rank,
             phase=phase,
@@ -43,8 +43,17 @@ class RankError(Record, frozen=True, kw_only=True):
         )
 
 
+def _telling_line(message: str) -> str:
+    """The first, but for TensorFlow's "Graph execution error:", after which comes where in the graph, and then what."""
+    first, *others = message.strip().splitlines() or [""]
+    if not first.endswith(":"):
+        return first
+    return next((line for line in others if line[:1].strip() and not line.startswith(("Detected at", "Node:"))), first)
+
+
 class Journal:
-    """Appends; every line is one write, so a reader sees whole lines but for the last of a killed rank."""
+    """Appends; every line is one write, so a reader sees whole lines but for the last of a killed rank, or of one whose
+    disk is full."""
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder, self._rank = folder, rank
@@ -63,7 +72,9 @@ class Journal:
         """Appends one record and remembers the phase it announces."""
         if isinstance(line, Phase):
             self.phase = line.name
-        os.write(self._descriptor, msgspec.json.encode(line) + b"\n")
+        left = memoryview(msgspec.json.encode(line) + b"\n")
+        while left:  # a disk that is all but full takes a part, and says so only when it is given the rest
+            left = left[os.write(self._descriptor, left) :]
 
     def fail(self, error: RankError) -> None:
         """Leaves the reason beside the journal, the first one only: what follows is a consequence."""

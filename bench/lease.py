@@ -1,4 +1,5 @@
-"""A rank ends itself when its parent is gone: the parent touches a file, the rank watches that it changes.
+"""A rank ends itself when its parent is gone, or has ended the launch: the parent touches a file that names the launch,
+and the rank watches that it changes, and that it still names the same.
 
 Ages are taken on the watcher's own monotonic clock, so hosts need not agree on the time of day.
 """
@@ -6,15 +7,24 @@ Ages are taken on the watcher's own monotonic clock, so hosts need not agree on 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import threading
 import time
 from pathlib import Path
 
+from bench.storage import write_atomically
+
 RENEW_S = 2.0
 CHECK_S = 5.0
 STALE_S = 30.0
 EXIT_ABANDONED = 76
+OVER = b"over"
+
+
+def begin(lease: Path) -> None:
+    """Names a new launch: ranks of an earlier one, whose parent was killed, end themselves."""
+    write_atomically(lease, secrets.token_hex(8).encode())
 
 
 def renew(lease: Path) -> None:
@@ -22,21 +32,33 @@ def renew(lease: Path) -> None:
     lease.touch()
 
 
+def end(lease: Path) -> None:
+    """Tells ranks that no signal of this host reaches that their launch is over."""
+    write_atomically(lease, OVER)
+
+
 def watch(lease: Path) -> None:
-    """Starts a thread that ends this process, at once and without cleaning up, when `lease` stays unchanged."""
+    """Starts a thread that ends this process, at once and without cleaning up, when `lease` stays unchanged or names
+    another launch."""
     threading.Thread(target=_watch, args=(lease,), daemon=True, name="lease").start()
 
 
 def _watch(lease: Path) -> None:
-    seen, since = _stamp(lease), time.monotonic()
+    seen, since, named = _stamp(lease), time.monotonic(), _name(lease)
     while True:
         time.sleep(CHECK_S)
-        stamp = _stamp(lease)
+        stamp, name = _stamp(lease), _name(lease)
+        if name and named and name != named:
+            _leave(f"{lease} is another launch's: this one is over")
         if stamp != seen:
-            seen, since = stamp, time.monotonic()
+            seen, since, named = stamp, time.monotonic(), named or name
         elif time.monotonic() - since > STALE_S:
-            sys.stderr.write(f"paceline: {lease} has not been renewed for {STALE_S:.0f} s: the parent is gone\n")
-            os._exit(EXIT_ABANDONED)
+            _leave(f"{lease} has not been renewed for {STALE_S:.0f} s: the parent is gone")
+
+
+def _leave(sentence: str) -> None:
+    sys.stderr.write(f"paceline: {sentence}\n")
+    os._exit(EXIT_ABANDONED)
 
 
 def _stamp(lease: Path) -> int | None:
@@ -44,3 +66,11 @@ def _stamp(lease: Path) -> int | None:
         return lease.stat().st_mtime_ns
     except OSError:
         return None
+
+
+def _name(lease: Path) -> bytes:
+    """Empty where it cannot be read just now."""
+    try:
+        return lease.read_bytes()
+    except OSError:
+        return b""

@@ -1,87 +1,124 @@
-"""Progress on a terminal while a study runs; silent elsewhere. Reads what ranks have written, asks them nothing."""
+"""What a person sees while a study runs: a live view on a terminal, a line a launch elsewhere, or nothing."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.live import Live
 
+from bench.following import Following
+from bench.launch import commands
+from bench.live_view import Now, labels, view
 from bench.records import Repeat, Trial
 from bench.run import Observer
+from bench.standing import Standing
+from reports.text import interval, number, one_line
 
 
-class TerminalObserver(Observer):
-    """One bar for the study, one for the windows of the launch under way. A context manager."""
+class Watcher(Observer):
+    """Keeps the standing of the study. A context manager."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[note]}"))
-        self._progress = Progress(
-            *columns, TimeRemainingColumn(), console=console, refresh_per_second=1, transient=True
-        )
-        self._study: TaskID | None = None
-        self._windows: TaskID | None = None
-        self._folder: Path | None = None
-        self._offset = self._lines = 0
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._began = clock()
+        self._standing: Standing | None = None
+        self._labels: dict[str, str] = {}
+        self._now: Now | None = None
+        self._total = 0
 
-    def __enter__(self) -> TerminalObserver:
-        self._progress.start()
+    def __enter__(self) -> Watcher:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def preparing(self, sentence: str) -> None:
-        self._console.print(f"  {sentence}", style="dim", markup=False, highlight=False)
+    ) -> None: ...
 
     def launching(self, number: int, total: int, trial: Trial, repeat: int, folder: Path) -> None:
-        if self._study is None:
-            self._study = self._progress.add_task("study", total=total, note="")
-        self._progress.update(self._study, completed=number - 1, note=f"launch {number} of {total}")
-        windows = 1 + trial.timing.warmup_windows + trial.timing.windows
-        self._windows = self._progress.add_task(escape(f"{trial.id}, repeat {repeat}"), total=windows, note="")
-        self._folder, self._offset, self._lines = folder, 0, 0
-
-    def tick(self) -> None:
-        """Counts the windows that rank 0 has finished: reads only what was added since the last look."""
-        if self._folder is None or self._windows is None:
-            return
-        try:
-            with (self._folder / "rank-0.jsonl").open("rb") as journal:
-                journal.seek(self._offset)
-                added = journal.read()
-        except OSError:
-            return
-        self._offset += len(added)
-        self._lines += added.count(b'"type":"window"')
-        self._progress.update(self._windows, completed=self._lines, note=f"{self._lines} windows")
+        if self._standing is None or total != self._total:
+            self._standing, self._total = Standing(folder.parents[1]), total
+            self._labels = labels(self._standing.planned.trials)
+        following = Following(folder, commands.ranks(trial)[0], trial.timing)
+        self._now = Now(number, total, trial.id, repeat, following, self._began, self._clock())
 
     def launched(self, trial: Trial, repeat: Repeat) -> None:
-        if self._windows is not None:
-            self._progress.remove_task(self._windows)
-        if self._study is not None:
-            self._progress.advance(self._study)
+        rate = self._standing.launched(trial, repeat) if self._standing else None
+        place = f"launch {self._now.number} of {self._now.total}: " if self._now else ""
+        self._finished(f"{place}{self._labels.get(trial.id, trial.id)}", trial, repeat, rate)
+
+    def _finished(self, name: str, trial: Trial, repeat: Repeat, rate: float | None) -> None: ...
+
+
+class TerminalObserver(Watcher):
+    """Redraws once a second while a launch runs, and leaves nothing behind but the sentences of failed launches."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, clock)
+        # What a command prints on a redirected standard output must go there.
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, vertical_overflow="crop",
+            redirect_stdout=sys.stdout.isatty(),
+        )  # fmt: skip
+        self._width = console.width
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def preparing(self, sentence: str) -> None:
+        self._console.print(f"  {one_line(sentence)}", style="dim", markup=False, highlight=False)
+
+    def launching(self, number: int, total: int, trial: Trial, repeat: int, folder: Path) -> None:
+        super().launching(number, total, trial, repeat, folder)
+        self._live.start()
+        self._draw()
+
+    def tick(self) -> None:
+        if self._now is not None:
+            self._now.following.look()
+            self._draw()
+
+    def _finished(self, name: str, trial: Trial, repeat: Repeat, rate: float | None) -> None:
         if repeat.error:
-            self._console.print(f"  {trial.id}, repeat {repeat.repeat}: {repeat.error}", markup=False, style="red")
+            self._console.print(f"  {name}: {one_line(repeat.error)}", markup=False, highlight=False, style="red")
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._standing is None or self._now is None:
+            return
+        width, height = self._console.size
+        if width < self._width:
+            # The terminal has folded the lines drawn before, so nobody knows how many they are now.
+            self._live.stop()
+            self._console.clear()
+            self._live.start()
+        self._width = width
+        lines = view(self._standing, self._labels, self._now, self._clock(), (width, height))
+        self._live.update(Group(*lines), refresh=True)
 
 
-class LineObserver(Observer):
-    """One line a launch, for logs (`--verbose` without a terminal)."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
+class LineObserver(Watcher):
+    """One line a launch, without any escape code."""
 
     def preparing(self, sentence: str) -> None:
         self._say(sentence)
 
-    def launched(self, trial: Trial, repeat: Repeat) -> None:
-        self._say(f"{trial.id} repeat {repeat.repeat}: {repeat.error or f'{repeat.wall_ns / 1e9:.1f} s'}")
+    def _finished(self, name: str, trial: Trial, repeat: Repeat, rate: float | None) -> None:
+        if repeat.error:
+            self._say(f"{name}: {repeat.error}")
+            return
+        found = self._standing.trials[trial.id].estimate if self._standing else None
+        around = interval(found)
+        so_far = f"; over {found.launches} launches {number(found.point)} ({around})" if found and around else ""
+        speed = f"{number(rate)} samples/s" if rate else "no speed"
+        self._say(f"{name}: {speed} in {repeat.wall_ns / 1e9:.1f} s{so_far}")
 
     def _say(self, sentence: str) -> None:
-        self._console.print(f"{time.strftime('%H:%M:%S')} {sentence}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{time.strftime('%H:%M:%S')} {one_line(sentence)}", markup=False, highlight=False, soft_wrap=True
+        )

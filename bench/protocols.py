@@ -6,7 +6,7 @@ table in `backends/__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class World:
     network_interface   to bind to, None: any
     rendezvous_port     0: any free one
     traced              `Backend.trace` will be called: prepare what must be prepared before the ranks join
+    share_devices       several ranks may be placed on one GPU
     """
 
     rank: int
@@ -51,6 +52,7 @@ class World:
     rendezvous_port: int
     rendezvous: Rendezvous
     traced: bool = False
+    share_devices: bool = False
 
     @property
     def replicas(self) -> int:
@@ -113,6 +115,38 @@ class Predictions:
     numerators: NDArray[np.float64]
     weights: NDArray[np.float64]
     classes: Mapping[str, NDArray[np.int32]]
+
+
+class Accelerator(NamedTuple):
+    """A GPU that this rank uses, as the framework names it.
+
+    ordinal  among those that CUDA_VISIBLE_DEVICES leaves; the management library counts all of the host
+    uuid     as the driver writes it: "GPU-..." or "MIG-..."; None: the framework does not tell
+    ranks    of this host that were placed on it
+    """
+
+    ordinal: int
+    name: str
+    uuid: str | None = None
+    ranks: int = 1
+
+
+class Marks(NamedTuple):
+    """What one device says of the last window: each step's time on its own clock (see DeviceWindow), and the largest
+    allocation within."""
+
+    step_ns: tuple[int, ...]
+    allocated_bytes: int | None
+
+
+class Exercise(NamedTuple):
+    """What shows how fast the device is alone; both enqueue: a square product of `size` rows in the asked precision,
+    and a copy of `copied_bytes` within its memory."""
+
+    multiply: Callable[[], None]
+    size: int
+    copy: Callable[[], None]
+    copied_bytes: int
 
 
 class Span(NamedTuple):
@@ -186,6 +220,18 @@ class Backend(Protocol):
 
         `exchange` False leaves out the gradient all-reduce and nothing else; it is constant within a window.
         """
+        ...
+
+    def accelerators(self) -> Sequence[Accelerator]:
+        """The GPUs of this rank, after `start`; none where it computes on the CPU."""
+        ...
+
+    def marks(self) -> Sequence[Marks]:
+        """Per accelerator, of the steps since the last call. Read after a fence; empty where nothing was marked."""
+        ...
+
+    def exercise(self, compute: str) -> Exercise | None:
+        """Legal after `build`. None where there is no device to test, or no memory left for it."""
         ...
 
     def fence(self) -> None:

@@ -118,24 +118,20 @@ def _matching(backend: str | None) -> Callable[[Trial], bool]:
 
 def _seconds_per_sample(loaded: LoadedRun) -> Sequence[float]:
     """One per window of every launch, in order."""
-    from bench import stats
     from reports import measure
 
-    windows = measure.measured_windows(loaded.result.trials[0], loaded.windows)
-    found: list[float] = []
-    for _, launch in windows.groupby("repeat", sort=True):
-        pace = stats.pace(*(launch[name].tolist() for name in ("index", "samples", "duration_ns")))
-        found += (pace.duration_ns / 1e9 / pace.samples).tolist()
-    return found
+    launches = measure.counted(loaded.result.trials[0], loaded.windows)
+    return [value for pace in map(measure.pace, launches) for value in (pace.duration_ns / 1e9 / pace.samples).tolist()]
 
 
 def _extra(folder: Path, loaded: LoadedRun, row: Row) -> dict[str, Any]:
     """JSON values. `interval` bounds samples_per_second; None below three launches, or of a quick run."""
     from bench import baselines
+    from reports.across import circumstances
 
     assert row.measured is not None
     rate = row.measured.samples_per_second
-    found = baselines.fingerprint(loaded.result.trials[0], loaded.result.environment)
+    found = circumstances.fingerprint(loaded.result.trials[0], loaded.result.environment)
     return {
         "trial_id": row.trial_id,
         "replicas": row.trial.replicas,

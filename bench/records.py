@@ -15,6 +15,12 @@ from typing import Literal
 
 import msgspec
 
+from bench.devices import Device as Device
+from bench.devices import DeviceWindow as DeviceWindow
+from bench.devices import Probe as Probe
+from bench.effective import Facts as Facts
+from bench.effective import Settings as Settings
+from bench.effective import TensorSettings as TensorSettings
 from bench.exchanged import ITEM_BYTES as ITEM_BYTES
 from bench.exchanged import Collective as Collective
 from bench.exchanged import CollectiveRequest as CollectiveRequest
@@ -33,12 +39,14 @@ from bench.trial import METRICS as METRICS
 from bench.trial import Algorithm as Algorithm
 from bench.trial import Compute as Compute
 from bench.trial import Count as Count
+from bench.trial import DeviceKind as DeviceKind
 from bench.trial import Fraction as Fraction
 from bench.trial import LauncherName as LauncherName
 from bench.trial import LossScale as LossScale
 from bench.trial import NotNegative as NotNegative
 from bench.trial import Optimizer as Optimizer
 from bench.trial import Positive as Positive
+from bench.trial import Preset as Preset
 from bench.trial import Quality as Quality
 from bench.trial import Record as Record
 from bench.trial import Task as Task
@@ -102,7 +110,8 @@ class Window(Record, frozen=True, kw_only=True, tag="window"):
     `exchange` False: a local window, the steps of the full one of the same index once more without the all-reduce.
     `input_wait_ns` is the host time spent obtaining the batches. `cpu_ns` is process CPU time. Network bytes are
     the payload of this rank's own TCP connections, loopback included; shared memory and RDMA are not in them. None
-    where the system does not tell.
+    where the system does not tell. `flops_executed` and `flops_useful` of its matrix products: all that the shapes ask
+    for, and without padding (bench.workload.flops).
     """
 
     index: int
@@ -119,6 +128,8 @@ class Window(Record, frozen=True, kw_only=True, tag="window"):
     rss_bytes: int | None
     received_bytes: int | None
     sent_bytes: int | None
+    flops_executed: int | None = None
+    flops_useful: int | None = None
 
 
 class StepLosses(Record, frozen=True, kw_only=True, tag="losses"):
@@ -144,81 +155,19 @@ class DataDigest(Record, frozen=True, kw_only=True, tag="data"):
 
 
 class TensorDigest(Record, frozen=True, kw_only=True):
-    """One weight tensor of one replica after the run. `sha256` covers dtype, shape and bytes."""
+    """One weight tensor of one replica after the run. `sha256` covers dtype, shape and bytes; `norm` None: not
+    finite."""
 
     name: str
     replica: int
     sha256: str
-    norm: float
+    norm: float | None
 
 
 class Weights(Record, frozen=True, kw_only=True, tag="weights"):
     """Every weight tensor of every local replica after the last step."""
 
     tensors: list[TensorDigest]
-
-
-class Facts(Record, frozen=True, kw_only=True, tag="facts"):
-    """What the running backend says of itself; effective values are read back, never echoed from the request.
-
-    parameter_elements   trained elements of one replica
-    compute_dtype        of the dense layers' products in the last step, as the tensors or the graph have it; "tf32"
-                         where float32 products use it
-    wire_dtype           of the tensors that were exchanged
-    exchange_*           one step's all-reduce as issued by this rank; None: no exchange, or not observable
-    loss_scale           as the last step used it; None: none
-    skipped_steps        updates left out because a gradient was not finite; None: this precision skips none
-    settings             optimizer, dropout, GELU, threads, ... read from the live objects
-    """
-
-    parameter_elements: int
-    compute_dtype: str
-    wire_dtype: str | None
-    exchange_elements: int | None
-    exchange_bytes: int | None
-    buckets: int | None
-    algorithm: str
-    algorithm_evidence: str
-    devices: list[str]
-    threads: int | None
-    versions: dict[str, str]
-    settings: dict[str, str | bool | int | float | None]
-    loss_scale: float | None = None
-    skipped_steps: int | None = None
-
-
-class TensorSettings(Record, frozen=True, kw_only=True):
-    """What acts on one tensor, read from the live optimizer and model. None: this optimizer or tensor has none.
-
-    learning_rate   as the last step used it
-    clip_norm       limit of the norm of all gradients; 0: not clipped
-    beta_2_decay, variance_epsilon, scale_epsilon, clip_threshold   of Adafactor: in step t a share of t^beta_2_decay
-                    of the second moment is new; the least root of a second moment, the least norm of a weight, both as
-                    root mean squares; the largest root mean square of an update
-    layer_norm_epsilon, activation ("tanh" or "erf", for the GELU): of the layer that the tensor belongs to, given for
-    the weight of a LayerNorm and of the dense layer before a GELU
-    """
-
-    name: str
-    learning_rate: float
-    weight_decay: float
-    beta_1: float | None = None
-    beta_2: float | None = None
-    epsilon: float | None = None
-    momentum: float | None = None
-    clip_norm: float | None = None
-    beta_2_decay: float | None = None
-    variance_epsilon: float | None = None
-    scale_epsilon: float | None = None
-    clip_threshold: float | None = None
-    layer_norm_epsilon: float | None = None
-    activation: str | None = None
-
-
-class Settings(Record, frozen=True, kw_only=True, tag="settings"):
-    """Of every trained tensor of local replica 0."""
-
-    tensors: list[TensorSettings]
 
 
 class Evaluation(Record, frozen=True, kw_only=True, tag="evaluation"):
@@ -272,6 +221,9 @@ Line = (
     | Evaluation
     | Rehearsal
     | CollectiveTimes
+    | Device
+    | DeviceWindow
+    | Probe
 )
 
 
@@ -285,6 +237,7 @@ class Repeat(Record, frozen=True, kw_only=True):
     SHA-256 of each rank's file, in order of rank; empty when the launch failed. `warmup_windows`: so many windows
     at the start do not count, the first step's included; `settled` False: they had not become stable by then.
     `standalone`: per rank, the step's own exchange timed alone; empty where the trial has no local windows.
+    `devices`, `device_windows`: of all ranks, the GPUs they ran on; `probes` where the trial asks for them.
     """
 
     trial_id: str
@@ -305,6 +258,9 @@ class Repeat(Record, frozen=True, kw_only=True):
     evaluations: list[Evaluation]
     journals: list[str]
     standalone: list[CollectiveTimes] = msgspec.field(default_factory=list)
+    devices: list[Device] = msgspec.field(default_factory=list)
+    device_windows: list[DeviceWindow] = msgspec.field(default_factory=list)
+    probes: list[Probe] = msgspec.field(default_factory=list)
     schema: int = SCHEMA
 
 

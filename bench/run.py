@@ -43,7 +43,7 @@ def plan(study: Study, quick: bool, cluster: Cluster, now: datetime) -> Plan:
         trials = list({trial.id: trial for trial in quickened}.values())
     header = study.header
     repeats = 1 if quick else header.repeats
-    sentinel = trials[0].id if header.sentinel and not quick else None
+    sentinel = trials[0].id if trials and header.sentinel and not quick else None
     return Plan(
         study=header.name,
         study_yaml=study.yaml,
@@ -78,7 +78,7 @@ def _quick(timing: Timing) -> Timing:
 def refuse_empty(study: Study) -> None:
     """Raises UserError, with every reason, when nothing of the study can run here."""
     if not study.trials:
-        reasons = "; ".join(f"{rejected.trial.backend}: {rejected.reason}" for rejected in study.rejected)
+        reasons = "; ".join(dict.fromkeys(f"{each.trial.backend}: {each.reason}" for each in study.rejected))
         raise UserError(f"no trial of the study {study.header.name!r} can run here: {reasons}")
 
 
@@ -125,7 +125,8 @@ def _extend(folder: Path, planned: Plan, more: replication.Order) -> Plan:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Holds the folder's lock; the system lets go of it however this process ends."""
-    with (folder / ".lock").open("w") as lock:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    with os.fdopen(os.open(folder / ".lock", flags, 0o600), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

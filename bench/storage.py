@@ -22,13 +22,18 @@ _TAIL = len(_MEMBER) + 64 + len(b'"}')
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never half; survives a crash of the machine right after."""
+    """A reader sees the old file or the new one, never half; survives a crash of the machine right after. Where that
+    fails nothing is left of the new one."""
     staged = path.with_name(f".{path.name}.{os.getpid()}")
-    with staged.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    staged.replace(path)
+    try:
+        with staged.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)

@@ -6,217 +6,159 @@ interleaved in seeded random order, and collectives.json is written anew after e
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 
-from bench import catalog, collectives, environment, replication, storage, sweep_rows
+from bench import journal, replication, run, sweep_rows
 from bench.errors import TrialError, UserError
 from bench.hosts.spec import parse
 from bench.launch.commands import Cluster
 from bench.launching import Launched, assign, launch, lines
 from bench.records import (
-    ITEM_BYTES,
     SCHEMA,
-    Algorithm,
     Assignment,
-    Collective,
     CollectiveLaunch,
     CollectiveRequest,
     CollectiveTimes,
-    Quality,
+    Line,
+    Plan,
     Sweep,
-    Timing,
-    Trial,
 )
-from bench.run import Observer, new_folder, prepare
+from bench.run import Observer, alone, fresh_folder, new_folder, planned_cluster, prepare
+from bench.storage import Damaged, seal, unseal, write_atomically
 from bench.study import Study
+from bench.sweep_plan import Planned as Planned
+from bench.sweep_plan import Wanted as Wanted
+from bench.sweep_plan import plan as plan
+from bench.sweep_plan import requests as requests
 
-FILE = "collectives.json"
-ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
-COLLECTIVES: tuple[Collective, ...] = get_args(Collective)
-BUFFERS = 3  # of the operation's size, that a rank holds at once: input, output, and what the framework copies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to time.
-
-    sizes_bytes           of operations, as nccl-tests counts them
-    backends, algorithms  only these; empty: all
-    launches              None: as many as the study's repeats
-    as_launched           under no other launcher than the study's, though that has further algorithms
-    """
-
-    sizes_bytes: Sequence[int]
-    collectives: Sequence[Collective] = COLLECTIVES
-    backends: Sequence[str] = ()
-    algorithms: Sequence[Algorithm] = ()
-    launches: int | None = None
-    as_launched: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """Trials in the order of the study with their requests by trial id; `rejected` with the reason."""
-
-    trials: list[Trial]
-    requests: dict[str, list[CollectiveRequest]]
-    rejected: list[tuple[Trial, str]]
+FILE, PLAN = "collectives.json", "sweep-plan.json"
 
 
 def sweep(study: Study, wanted: Wanted, runs: Path, cluster: Cluster, observer: Observer) -> tuple[Path, Sweep]:
     """Makes all launches and keeps what they found. Raises UserError before any launch."""
+    folder = begin(study, wanted, runs, cluster, observer)
+    return folder, proceed(folder, observer, cluster)
+
+
+def begin(study: Study, wanted: Wanted, runs: Path, cluster: Cluster, observer: Observer) -> Path:
+    """Prepares all data and weights, then makes the folder with all that `proceed` needs. Raises UserError."""
     planned = plan(study, wanted, cluster)
-    assignments = {trial.id: _assign(trial, planned, study, runs, cluster, observer) for trial in planned.trials}
+    for trial in planned.trials:  # one step of each shows the model's buckets
+        prepare(trial, runs, observer)
     now = datetime.now(UTC)
     folder = new_folder(runs, f"{study.header.name}-collectives-{now:%Y%m%dT%H%M%SZ}").resolve()
-    storage.write_atomically(folder / "study.yaml", study.yaml.encode())
-    observer.preparing(f"what is found is kept in {folder}")
-    order = replication.rounds(list(assignments), wanted.launches or study.header.repeats, study.header.seed, None)
-    made = Sweep(
-        study=study.header.name,
-        study_yaml=study.yaml,
-        created_utc=now.isoformat(timespec="seconds"),
-        environment=msgspec.structs.replace(environment.capture(os.environ), emulated_hosts=cluster.emulated),
+    ids = [trial.id for trial in planned.trials]
+    order = replication.rounds(ids, wanted.launches or study.header.repeats, study.header.seed, None)
+    launches = msgspec.structs.replace(
+        run.plan(study, False, cluster, now),
         trials=planned.trials,
         rejected=planned.rejected,
         order=order,
+        sentinel=None,
+    )
+    write_atomically(folder / "study.yaml", study.yaml.encode())
+    write_atomically(folder / PLAN, seal(launches))
+    write_atomically(folder / FILE, seal(_nothing_yet(launches, planned.requests)))
+    observer.preparing(f"what is found is kept in {folder}")
+    return folder
+
+
+def _nothing_yet(planned: Plan, asked: dict[str, list[CollectiveRequest]]) -> Sweep:
+    return Sweep(
+        study=planned.study,
+        study_yaml=planned.study_yaml,
+        created_utc=planned.created_utc,
+        environment=planned.environment,
+        trials=planned.trials,
+        rejected=planned.rejected,
+        order=planned.order,
+        requests=asked,
         launches=[],
         rows=[],
         lines=[],
         crossovers=[],
         schema=SCHEMA,
     )
-    for number, (trial_id, repeat) in enumerate(order, start=1):
-        observer.preparing(f"launch {number} of {len(order)}: {trial_id}, {assignments[trial_id].trial.allreduce}")
-        assignment = msgspec.structs.replace(assignments[trial_id], repeat=repeat)
-        found = _launch(assignment, folder / trial_id / str(repeat), study, cluster, observer)
-        made = derived(msgspec.structs.replace(made, launches=[*made.launches, found]), planned.requests)
-        storage.write_atomically(folder / FILE, storage.seal(made))
-    return folder, made
 
 
-# ---- what will be timed -----------------------------------------------------------------------------------------
+def proceed(folder: Path, observer: Observer, cluster: Cluster | None = None) -> Sweep:
+    """Makes every launch that is not whole yet; of one that failed, only what its ranks had not finished. `cluster` as
+    for run.proceed. Raises UserError when the folder holds no sweep, or another paceline is at work in it."""
+    read(folder)
+    with alone(folder):
+        planned, made = read(folder)
+        lacking = [(number, key) for number, key in enumerate(made.order, 1) if lacks(made, *key)]
+        with nullcontext(cluster) if cluster or not lacking else planned_cluster(planned) as where:
+            for number, key in lacking:
+                assert where is not None
+                assignment = _assign(made, key, planned, where, folder.parent, observer)
+                observer.preparing(f"launch {number} of {len(made.order)}: {key[0]}, {assignment.trial.allreduce}")
+                target = fresh_folder(folder / key[0] / str(key[1]))
+                found = _launch(assignment, target, planned, where, observer)
+                made = derived(_with(made, found), made.requests)
+                write_atomically(folder / FILE, seal(made))
+        return made
 
 
-def plan(study: Study, wanted: Wanted, cluster: Cluster) -> Planned:
-    """Every stack of the study that exchanges, with every algorithm, whatever the study's own `allreduce` says.
-
-    Raises UserError when nothing is left to time, or the sizes do not fit into memory.
-    """
-    num_hosts = max(1, len(cluster.hosts))
-    trials: dict[str, Trial] = {}
-    rejected: dict[str, tuple[Trial, str]] = {}
-    for trial, reason in _points(study, wanted):
-        reason = reason or catalog.why_not_selectable(trial, num_hosts)
-        if reason is not None:
-            rejected.setdefault(trial.id, (trial, reason))
-        elif requests(trial, wanted):
-            trials.setdefault(trial.id, trial)
-    if not trials:
-        reasons = "; ".join(dict.fromkeys(f"{trial.backend}: {reason}" for trial, reason in rejected.values()))
-        raise UserError(
-            f"nothing of the study {study.header.name!r} can be timed here: {reasons or 'it has no such backend'}"
-        )
-    replicas = max(trial.replicas for trial in trials.values())
-    _refuse_too_large(max(wanted.sizes_bytes), replicas if cluster.emulated else -(-replicas // num_hosts))
-    return Planned(
-        list(trials.values()), {trial.id: requests(trial, wanted) for trial in trials.values()}, list(rejected.values())
-    )
+def read(folder: Path) -> tuple[Plan, Sweep]:
+    """How a sweep is launched, and what it has found so far. Raises UserError."""
+    try:
+        return unseal((folder / PLAN).read_bytes(), Plan), unseal((folder / FILE).read_bytes(), Sweep)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}: {error.filename}; no sweep can be resumed there") from None
+    except Damaged as damage:
+        raise UserError(f"{folder}: {FILE} or {PLAN} cannot be used: {damage}") from None
 
 
-def requests(trial: Trial, wanted: Wanted) -> list[CollectiveRequest]:
-    """The model's own buckets, then each collective from the least size on. An algorithm is one of the all-reduce: the
-    other collectives are timed once, beside `auto`."""
-    kinds = [kind for kind in wanted.collectives if kind == "all_reduce" or trial.allreduce == "auto"]
-    tensors: list[tuple[Collective, list[int]]] = [("all_reduce", [])] if "all_reduce" in kinds else []
-    tensors += [(kind, [_elements(kind, trial, size)]) for kind in kinds for size in wanted.sizes_bytes]
-    return [
-        CollectiveRequest(collective=kind, elements=elements, dtype=trial.wire, algorithm=trial.allreduce)
-        for kind, elements in tensors
-    ]
+def lacks(made: Sweep, trial_id: str, repeat: int) -> list[CollectiveRequest]:
+    """What that launch has still to time."""
+    known = _known(made, trial_id, repeat)
+    finished = len(known.times[0]) if known and known.times else 0
+    return made.requests[trial_id][finished:]
 
 
-def _elements(kind: Collective, trial: Trial, size_bytes: int) -> int:
-    """Of a tensor so large that the operation has this size, or the next smaller one that divides among the ranks."""
-    unit = collectives.operation_bytes(kind, trial.replicas, ITEM_BYTES[trial.wire])
-    return max(1, size_bytes // unit)
+def _known(made: Sweep, trial_id: str, repeat: int) -> CollectiveLaunch | None:
+    return next((one for one in made.launches if (one.trial_id, one.repeat) == (trial_id, repeat)), None)
 
 
-def _points(study: Study, wanted: Wanted) -> Iterator[tuple[Trial, str | None]]:
-    """Each stack once with each algorithm that is wanted, or with the reason why the study cannot have it."""
-    for trial, reason in _stacks(study):
-        if catalog.entry(trial.backend).max_replicas == 1 or trial.backend not in (wanted.backends or [trial.backend]):
-            continue
-        if reason is None and trial.replicas == 1:
-            reason = "one replica exchanges with nobody"
-        for stack, algorithms in _by_launcher(trial, wanted) if reason is None else [(trial, ("auto",))]:
-            for algorithm in algorithms:
-                yield msgspec.structs.replace(stack, allreduce=algorithm), reason
-
-
-def _by_launcher(stack: Trial, wanted: Wanted) -> list[tuple[Trial, Sequence[Algorithm]]]:
-    """A stack with its algorithms; where only another launcher's library lets one choose, under that one too."""
-    algorithms = wanted.algorithms or ALGORITHMS
-    by = catalog.entry(stack.backend).allreduce_by
-    if not wanted.as_launched and by and stack.launcher not in by:
-        other = msgspec.structs.replace(stack, launcher=by[0])
-        chosen = [msgspec.structs.replace(other, allreduce=name) for name in algorithms if name != "auto"]
-        if any(catalog.why_not_selectable(trial) is None for trial in chosen):
-            return [(stack, [name for name in algorithms if name == "auto"]), (other, algorithms)]
-    return [(stack, algorithms)]
-
-
-def _stacks(study: Study) -> Iterator[tuple[Trial, str | None]]:
-    """Trials that a sweep cannot tell apart are one. What the study cannot run for another reason than its
-    all-reduce stays so."""
-    for trial, reason in [(trial, None) for trial in study.trials] + [
-        (rejected.trial, rejected.reason) for rejected in study.rejected
-    ]:
-        stack = msgspec.structs.replace(trial, allreduce="auto", timing=Timing(), quality=Quality())
-        of_algorithm = reason == catalog.why_not_selectable(trial) and catalog.why_not_selectable(stack) is None
-        yield stack, None if of_algorithm else reason
-
-
-def _refuse_too_large(size_bytes: int, replicas: int) -> None:
-    """`replicas` that share this host's memory, or one like it."""
-    memory = environment.capture(os.environ).memory_bytes
-    needed = BUFFERS * size_bytes * replicas
-    if memory is not None and needed > memory:
-        raise UserError(
-            f"{size_bytes} bytes: {replicas} ranks on a host need {needed / 1e9:.1f} GB for it, and this one has "
-            f"{memory / 1e9:.1f} GB; give a smaller --to"
-        )
+def _with(made: Sweep, found: CollectiveLaunch) -> Sweep:
+    """The same with that launch, or with what it adds to one that had failed."""
+    known = _known(made, found.trial_id, found.repeat)
+    others = [one for one in made.launches if one is not known]
+    if known is not None and known.times:
+        further = found.times or [[] for _ in known.times]
+        times = [before + after for before, after in zip(known.times, further, strict=True)]
+        found = msgspec.structs.replace(found, wall_ns=known.wall_ns + found.wall_ns, times=times)
+    return msgspec.structs.replace(made, launches=[*others, found])
 
 
 # ---- launching --------------------------------------------------------------------------------------------------
 
 
 def _assign(
-    trial: Trial, planned: Planned, study: Study, runs: Path, cluster: Cluster, observer: Observer
+    made: Sweep, key: tuple[str, int], planned: Plan, cluster: Cluster, runs: Path, observer: Observer
 ) -> Assignment:
-    """What the ranks of a trial are told; its data and weights are made, for one step shows the model's buckets."""
-    assignment = assign(trial, prepare(trial, runs, observer), cluster, study.header)
-    return msgspec.structs.replace(assignment, collectives=planned.requests[trial.id])
+    """What the ranks are told to time: what the launch of that trial and repeat lacks."""
+    trial = next(trial for trial in made.trials if trial.id == key[0])
+    assignment = assign(trial, prepare(trial, runs, observer), cluster, planned, key[1])
+    return msgspec.structs.replace(assignment, collectives=lacks(made, *key))
 
 
 def _launch(
-    assignment: Assignment, folder: Path, study: Study, cluster: Cluster, observer: Observer
+    assignment: Assignment, folder: Path, planned: Plan, cluster: Cluster, observer: Observer
 ) -> CollectiveLaunch:
     """One fresh launch of all ranks, to its end, whatever that is."""
-    folder.mkdir(parents=True, mode=0o700)
-    made = launch(assignment, folder, cluster, study.header, observer.tick)
-    error, times = None, []
+    made = launch(assignment, folder, cluster, planned, observer.tick)
+    error = None
     try:
         times = gathered(assignment, folder, made)
     except TrialError as problem:
-        error = str(problem)
+        error, times = str(problem), finished(assignment, folder)
         observer.preparing(f"{assignment.trial_id}: {error}")
     return CollectiveLaunch(
         trial_id=assignment.trial_id,
@@ -229,12 +171,22 @@ def _launch(
     )
 
 
+def finished(assignment: Assignment, folder: Path) -> list[list[CollectiveTimes]]:
+    """Of a launch that failed, axes (rank, request): the first requests, as many as every rank timed, and alike."""
+    with suppress(TrialError):
+        times = [_times(journal.read(folder, rank)) for rank in range(assignment.ranks)]
+        common = 0
+        for request, *each in zip(assignment.collectives, *times, strict=False):
+            if any(one.request != request or _shape(one) != _shape(each[0]) for one in each):
+                break
+            common += 1
+        return [of_rank[:common] for of_rank in times] if common else []
+    return []
+
+
 def gathered(assignment: Assignment, folder: Path, launched: Launched) -> list[list[CollectiveTimes]]:
     """Axes (rank, request). Raises TrialError when a rank failed, or timed something else than asked or than rank 0."""
-    times = [
-        [line for line in of_rank if isinstance(line, CollectiveTimes)]
-        for of_rank in lines(launched, assignment, folder)
-    ]
+    times = [_times(of_rank) for of_rank in lines(launched, assignment, folder)]
     for rank, of_rank in enumerate(times):
         if [each.request for each in of_rank] != assignment.collectives:
             raise TrialError(f"rank {rank} timed {len(of_rank)} of {len(assignment.collectives)} requests")
@@ -242,6 +194,10 @@ def gathered(assignment: Assignment, folder: Path, launched: Launched) -> list[l
             if _shape(each) != _shape(first):
                 raise TrialError(f"rank {rank} timed another {each.request.collective} than rank 0: {_shape(each)}")
     return times
+
+
+def _times(lines: list[Line]) -> list[CollectiveTimes]:
+    return [line for line in lines if isinstance(line, CollectiveTimes)]
 
 
 def _shape(times: CollectiveTimes) -> tuple[list[int], int, int, bool]:

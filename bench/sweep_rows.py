@@ -25,7 +25,7 @@ from bench.records import (
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One request of one trial in all of its whole launches. `times`: axes (launch, rank)."""
+    """One request of one trial in all launches that finished it. `times`: axes (launch, rank)."""
 
     trial: Trial
     request: CollectiveRequest
@@ -48,10 +48,11 @@ def swept(
     """Every request of every trial, in order; `requests` by trial id."""
     found = []
     for trial in trials:
-        whole = [launch for launch in launches if launch.trial_id == trial.id and launch.error is None]
+        own = [launch for launch in launches if launch.trial_id == trial.id and launch.times]
         for number, request in enumerate(requests[trial.id]):
-            times = [[of_rank[number] for of_rank in launch.times] for launch in whole]
-            found.append(Swept(trial, request, [launch.repeat for launch in whole], times))
+            finished = [launch for launch in own if number < len(launch.times[0])]
+            times = [[of_rank[number] for of_rank in launch.times] for launch in finished]
+            found.append(Swept(trial, request, [launch.repeat for launch in finished], times))
     return found
 
 

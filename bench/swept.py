@@ -35,7 +35,8 @@ class Environment(Record, frozen=True, kw_only=True):
 
 
 class CollectiveLaunch(Record, frozen=True, kw_only=True):
-    """One launch of a sweep. `times`: axes (rank, request); empty where `error` says why it failed."""
+    """One launch of a sweep. `times`: axes (rank, request); where `error` says why it failed, of the first requests
+    that all ranks had finished. One that failed and was resumed is several, of which each timed what was lacking."""
 
     trial_id: str
     repeat: int
@@ -111,8 +112,8 @@ class Crossover(Record, frozen=True, kw_only=True):
 
 
 class Sweep(Record, frozen=True, kw_only=True):
-    """`collectives.json` of a sweep's folder. `rejected` as in Plan; `order` of the launches, of which those that were
-    made are in `launches`; rows, lines and crossovers are derived from them."""
+    """`collectives.json` of a sweep's folder. `rejected` as in Plan; `requests` by trial id; `order` of the launches,
+    of which those that were made are in `launches`; rows, lines and crossovers are derived from them."""
 
     study: str
     study_yaml: str
@@ -126,3 +127,4 @@ class Sweep(Record, frozen=True, kw_only=True):
     lines: list[CollectiveLine]
     crossovers: list[Crossover]
     schema: int
+    requests: dict[str, list[CollectiveRequest]] = msgspec.field(default_factory=dict)

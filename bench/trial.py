@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,11 +14,16 @@ Wire = Literal["float32", "float16", "bfloat16"]
 Algorithm = Literal["auto", "ring", "tree", "halving_doubling", "recursive_doubling", "hierarchical", "star"]
 OptimizerName = Literal["adamw", "sgd", "lamb", "adafactor"]
 LauncherName = Literal["horovodrun", "torchrun", "mpirun", "local"]
+Preset = Literal["plain", "tuned"]
+DeviceKind = Literal["any", "gpu"]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 CountOrNone = Annotated[int, Meta(ge=0, le=100_000_000)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+
+# Keys that came later: a trial that leaves them at these values keeps the id that it had before.
+ADDED_KEYS: dict[str, object] = {"preset": "plain", "device": "any", "share_devices": False, "probe": False}
 
 # What a metric of each task is called, in [0, 1]: masked words found, entities found (F1), labels found.
 METRICS: dict[Task, str] = {"pretraining": "mlm_accuracy", "ner": "entity_f1", "classification": "accuracy"}
@@ -133,6 +138,11 @@ class Trial(Record, frozen=True, kw_only=True):
     compute   of the forward and backward pass; the weights and the optimizer's state are always float32
     wire      of the gradients as they are exchanged
     compile   torch.compile in PyTorch, XLA in TensorFlow: forward and backward, the same part in every backend
+    preset    "plain": what a framework's quick start gives. "tuned": everything that makes it faster and leaves the
+              function as it is, compilation included; which settings those are stands in Facts.settings
+    device    "gpu": not selectable where there is none. "any": GPUs where the framework sees some, else the CPU
+    share_devices  several ranks may be on one GPU: without it such a launch is refused
+    probe     after the windows the device's speed is measured: matrix products and copies alone
     """
 
     backend: str
@@ -145,6 +155,10 @@ class Trial(Record, frozen=True, kw_only=True):
     wire: Wire = "float32"
     allreduce: Algorithm = "auto"
     compile: bool = False
+    preset: Preset = "plain"
+    device: DeviceKind = "any"
+    share_devices: bool = False
+    probe: bool = False
     threads_per_replica: Count = 1
     timing: Timing = Timing()
     quality: Quality = Quality()
@@ -153,8 +167,18 @@ class Trial(Record, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """Backend, replicas and the first 8 hex digits of the SHA-256 of the content."""
-        content = msgspec.json.encode(self, order="sorted")
+        content = msgspec.json.encode(self.content(), order="sorted")
         return f"{self.backend}-{self.replicas}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+    def content(self) -> dict[str, Any]:
+        """Every key but those of ADDED_KEYS that are left as they were before there was a choice."""
+        tree = msgspec.to_builtins(self)
+        return {key: value for key, value in tree.items() if key not in ADDED_KEYS or ADDED_KEYS[key] != value}
+
+    @property
+    def compiled(self) -> bool:
+        """Whether forward and backward are compiled, by `compile` or as a part of the preset."""
+        return self.compile or self.preset == "tuned"
 
     @property
     def global_batch(self) -> int:

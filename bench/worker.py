@@ -6,35 +6,32 @@ measured is there; its output goes to log-N.txt; its failure to rank-N.error.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from bench import catalog, evidence, lease, stacks, timed_collectives, tracing, verification
+from bench import catalog, evidence, lease, probing, stacks, timed_collectives, tracing, verification
 from bench.clock import SYSTEM_CLOCK, Clock
 from bench.collectors import resources
+from bench.collectors.accelerators import Watch
 from bench.errors import TrialError
 from bench.evaluation import Evaluator
 from bench.journal import Journal, RankError
 from bench.launch.world import find_world
 from bench.protocols import Backend, Batch, World
-from bench.records import (
-    Assignment,
-    DataDigest,
-    Phase,
-    RankInfo,
-    SetupTimes,
-    Timing,
-    Window,
-)
+from bench.records import Assignment, DataDigest, Phase, RankInfo, SetupTimes, Timing, Trial, Window
 from bench.termination import end_on_sigterm
 from bench.workload.batches import Batches
+from bench.workload.flops import Shape
 
 STOP_DEADLINE_S = 10.0
 
@@ -42,7 +39,8 @@ STOP_DEADLINE_S = 10.0
 def main(folder: Path) -> int:
     """Runs this rank to the end. 0, or 1 with rank-N.error written."""
     assignment = read_assignment(folder)
-    world = find_world(assignment, folder, os.environ)
+    share = assignment.trial.share_devices
+    world = dataclasses.replace(find_world(assignment, folder, os.environ), share_devices=share)
     _redirect_output(folder / f"log-{world.rank}.txt")
     stacks.offer(folder, world.rank)
     if assignment.lease is not None:
@@ -102,7 +100,9 @@ def run_rank(
     backend.build(assignment.trial, Path(assignment.checkpoint))
     built = clock()
     journal.write(Phase(name="warmup", at_ns=built))
-    measurement = Measurement(backend, batches, journal, clock)
+    watch = _watch(backend, assignment.trial, world, journal)
+    shape = Shape.of_checkpoint(Path(assignment.checkpoint), workload.task)
+    measurement = Measurement(backend, batches, journal, clock, watch, shape)
     if assignment.collectives:
         timed_collectives.time_all(backend, batches.batch(0), assignment.collectives, world, journal, clock)
     elif assignment.verify_steps:
@@ -118,9 +118,28 @@ def run_rank(
         journal.write(Phase(name="finish", at_ns=clock()))
         journal.write(measurement.digest())
         evidence.leave(backend, journal)
+        if assignment.trial.probe:
+            _probe(backend, assignment.trial, world, journal, clock)
     journal.write(Phase(name="stop", at_ns=clock()))
     backend.stop()
     journal.write(Phase(name="end", at_ns=clock()))
+
+
+def _watch(backend: Backend, trial: Trial, world: World, journal: Journal) -> Watch:
+    """Of this rank's GPUs, whose records it writes."""
+    watch = Watch(world.rank, backend.accelerators(), trial.compute)
+    for device in watch.devices():
+        journal.write(device)
+    return watch
+
+
+def _probe(backend: Backend, trial: Trial, world: World, journal: Journal, clock: Clock) -> None:
+    """When nothing else is left to do: it moves clocks, temperature and memory."""
+    backend.barrier()
+    threads = None if backend.accelerators() else trial.threads_per_replica
+    found = probing.probe(backend, trial.compute, world.rank, threads, clock)
+    if found is not None:
+        journal.write(found)
 
 
 def _measure(measurement: Measurement, evaluator: Evaluator, timing: Timing, journal: Journal, clock: Clock) -> None:
@@ -140,11 +159,16 @@ def _measure(measurement: Measurement, evaluator: Evaluator, timing: Timing, jou
 class Measurement:
     """The measured loop over one backend. Steps are numbered from 0 through all windows, warm-up included.
 
+    watch, shape      of the rank's GPUs, and of the model whose operations are counted; None: neither is told
     steps, train_ns   how many have been made, and the duration of all windows
     """
 
-    def __init__(self, backend: Backend, batches: Batches, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, backend: Backend, batches: Batches, journal: Journal, clock: Clock,
+        watch: Watch | None = None, shape: Shape | None = None,
+    ) -> None:  # fmt: skip
         self._backend, self._batches, self._journal, self._clock = backend, batches, journal, clock
+        self._watch, self._shape = watch or Watch(0, (), "float32"), shape
         self._index = self._samples = self._digest = 0
         self.steps = self.train_ns = 0
 
@@ -179,12 +203,14 @@ class Measurement:
     def _run(self, index: int, numbers: range, warmup: bool, exchange: bool) -> tuple[Window, list[Batch]]:
         """[fence, barrier, clock, step x steps, fence, clock]. Between the two outer readings nothing else happens.
 
-        Resources are read just before the first reading, so that no waiting for other ranks is charged to the window.
+        Resources are read just before the first reading, so that no waiting for other ranks is charged to the window;
+        GPUs before the barrier, because asking them takes a while and not the same on every rank.
         """
         backend, obtain, clock = self._backend, self._batches.batch, self._clock
         batches: list[Batch] = []
         input_wait_ns = 0
         backend.fence()
+        devices_before = self._watch.read()
         backend.barrier()
         before = resources.read()
         start_ns = clock()
@@ -196,28 +222,45 @@ class Measurement:
             batches.append(batch)
         backend.fence()
         duration_ns = clock() - start_ns
-        after = resources.read()
+        after, devices_after = resources.read(), self._watch.read()
+        for seen in self._watch.windows(index, exchange, (devices_before, devices_after), backend.marks()):
+            self._journal.write(seen)
         window = Window(
             index=index,
             warmup=warmup,
             exchange=exchange,
             steps=len(numbers),
-            samples=sum(batch.samples for batch in batches),
-            tokens_real=sum(batch.tokens_real for batch in batches),
-            tokens_padded=sum(batch.tokens_padded for batch in batches),
             start_ns=start_ns,
             duration_ns=duration_ns,
             input_wait_ns=input_wait_ns,
-            cpu_ns=after.cpu_ns - before.cpu_ns,
-            rss_bytes=after.rss_bytes,
-            received_bytes=_difference(after.received_bytes, before.received_bytes),
-            sent_bytes=_difference(after.sent_bytes, before.sent_bytes),
+            **self._amounts(batches),
+            **_used(before, after),
         )
         return window, batches
+
+    def _amounts(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """What a window worked through."""
+        flops = [self._shape.training(batch) for batch in batches] if self._shape else None
+        return {
+            "samples": sum(batch.samples for batch in batches),
+            "tokens_real": sum(batch.tokens_real for batch in batches),
+            "tokens_padded": sum(batch.tokens_padded for batch in batches),
+            "flops_executed": sum(each.executed for each in flops) if flops else None,
+            "flops_useful": sum(each.useful for each in flops) if flops else None,
+        }
 
     def digest(self) -> DataDigest:
         """What the rank was fed in all windows so far."""
         return DataDigest(samples=self._samples, digest=self._digest)
+
+
+def _used(before: resources.Reading, after: resources.Reading) -> dict[str, Any]:
+    return {
+        "cpu_ns": after.cpu_ns - before.cpu_ns,
+        "rss_bytes": after.rss_bytes,
+        "received_bytes": _difference(after.received_bytes, before.received_bytes),
+        "sent_bytes": _difference(after.sent_bytes, before.sent_bytes),
+    }
 
 
 def _difference(after: int | None, before: int | None) -> int | None:

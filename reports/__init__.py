@@ -6,8 +6,12 @@ Importing this package loads no plotting or table library: `render` imports what
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
 
 SWEEP = "collectives.json"
 FORMATS = ("html", "csv", "json", "md", "text", "terminal")
@@ -36,6 +40,17 @@ def render(run_folder: Path, format: str) -> str | bytes:
     from reports.export import render as render_export
 
     return render_export(run, format)
+
+
+def frames(run_folder: Path) -> dict[str, pandas.DataFrame]:
+    """A run for a notebook: every list of the JSON export by its name there, and "windows", the raw ones of all ranks.
+
+    An unknown is <NA>, whole numbers stay whole. Raises UserError.
+    """
+    from reports.exports import tables
+    from reports.load import load
+
+    return tables.frames(load(run_folder))
 
 
 def is_sweep(folder: Path) -> bool:

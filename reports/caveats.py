@@ -11,6 +11,8 @@ from bench.records import TrialResult
 from bench.stats import Estimate
 from reports.text import counted
 
+MOST_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
@@ -76,5 +78,10 @@ def among(labelled: Sequence[tuple[str, Sequence[Caveat]]]) -> list[Caveat]:
             concerned.setdefault(caveat, []).append(label)
     clauses: dict[str, list[str]] = {}
     for caveat, labels in concerned.items():
-        clauses.setdefault(caveat.word, []).append(f"{', '.join(labels)}: {caveat.clause}")
+        clauses.setdefault(caveat.word, []).append(f"{_named(labels)}: {caveat.clause}")
     return [Caveat(word, "; ".join(said)) for word, said in clauses.items()]
+
+
+def _named(labels: Sequence[str]) -> str:
+    rest = len(labels) - MOST_NAMED
+    return ", ".join(labels) if rest <= 1 else f"{', '.join(labels[:MOST_NAMED])} and {rest} more"

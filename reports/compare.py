@@ -16,7 +16,7 @@ Key = dict[str, Scalar]
 # compares, once their losses are shown to be the same.
 EQUAL_WORK = ("workload.", "optimizer.", "replicas", "threads_per_replica", "timing.")
 # A bare run has one replica, and neither a wire nor an all-reduce.
-EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "compile")
+EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "compile", "preset", "device")
 # Neither changes what a step trains: data that is looked at beside it, and how each replica splits its batch.
 _NO_WORK = ("workload.validation", "workload.accumulation")
 _TASKS = {"pretraining": "pre-training", "ner": "named-entity recognition", "classification": "classification"}

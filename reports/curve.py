@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 
+from bench.records import Evaluation
 from reports import svg
+from reports.chart import colors
+from reports.figures import Cell, Figure, Table
 from reports.quality import Quality
-from reports.svg import INK, MUTED, PALETTE
+from reports.svg import INK, MUTED, PALETTE, Chart, tell
 from reports.table import Row
 from reports.text import number, one_line
 
-# Trials past the end of the palette begin it again with another stroke.
+# The trials of one backend share its colour and differ by stroke and mark.
 _STROKES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vP"
 _PLOT_INCHES, _LEGEND_INCHES = 3.0, 0.24
+_MOST_TOLD = 150  # marks that are read out one by one; of more, each line's end is
+_HEADS = {
+    "trial_id": "trial",
+    "launch": "launch",
+    "steps": "steps",
+    "samples": "samples",
+    "train_s": "s of training",
+    "value": "value",
+    "validation_loss": "validation loss",
+    "reached": "target reached",
+}
+_CAPTION = (
+    "Each line is one launch, each mark one evaluation. Of two trials the better one reaches a height further left."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +65,56 @@ def describe(rows: Sequence[Row], metric: str) -> str:
     return f"{one_line(metric, 60)} on the validation data over training time. {'; '.join(ends)}."
 
 
-def draw(rows: Sequence[Row], metric: str, width_inches: float) -> str:
-    """SVG markup. The same rows give the same bytes."""
+def figures(rows: Sequence[Row], lines: Sequence[Mapping[str, Cell]]) -> list[Figure]:
+    """One per metric. `lines`: the exported evaluations."""
+    made = []
+    for place, metric in enumerate(metrics(rows)):
+        title = f"{one_line(metric, 60)} over training time"
+        chart = Chart(f"learning-{place}", title, describe(rows, metric), partial(_paint, rows, metric))
+        own = [(at, line) for at, line in enumerate(lines) if line["metric"] == metric]
+        made.append(Figure(chart, _CAPTION, Table("evaluations", _HEADS, own)))
+    return made
+
+
+def _paint(rows: Sequence[Row], metric: str, width_inches: float) -> Drawn:
     curves = _curves(rows, metric)
     height = _PLOT_INCHES + _LEGEND_INCHES * len(curves)
-    with svg.settings(f"{metric}-{width_inches}"):
-        figure = svg.figure(width_inches, height)
-        below = 0.72 + _LEGEND_INCHES * len(curves)
-        axes = figure.add_axes((0.5 / width_inches, below / height, 1 - 0.7 / width_inches, 1 - (below + 0.4) / height))
-        _set_axes(axes, curves, metric)
-        for curve in curves:
-            for launch in curve.quality.curves:
-                axes.plot(
-                    [found.train_ns / 1e9 for found in launch], [found.value for found in launch], color=curve.color,
-                    linestyle=curve.stroke, linewidth=1.4, marker=curve.marker, markersize=4.5, markerfacecolor="none",
-                )  # fmt: skip
-        figure.legend(
-            handles=[_handle(curve, letters=round(width_inches * 12)) for curve in curves], loc="lower left",
-            bbox_to_anchor=(0.0, 0.0), frameon=False, labelcolor=INK, borderaxespad=0.2,
-        )  # fmt: skip
-        return svg.markup(figure, describe(rows, metric))
+    drawn = svg.figure(width_inches, height)
+    below = 0.72 + _LEGEND_INCHES * len(curves)
+    axes = drawn.add_axes((0.5 / width_inches, below / height, 1 - 0.7 / width_inches, 1 - (below + 0.4) / height))
+    _set_axes(axes, curves, metric)
+    few = sum(len(launch) for curve in curves for launch in curve.quality.curves) <= _MOST_TOLD
+    for curve in curves:
+        for place, launch in enumerate(curve.quality.curves):
+            (line,) = axes.plot(
+                [found.train_ns / 1e9 for found in launch], [found.value for found in launch], color=curve.color,
+                linestyle=curve.stroke, linewidth=1.4, marker=curve.marker, markersize=4.5, markerfacecolor="none",
+            )  # fmt: skip
+            tell(line, [_said(curve, place, found) for found in launch] if few else _said(curve, place, launch[-1]))
+    drawn.legend(
+        handles=[_handle(curve, letters=round(width_inches * 12)) for curve in curves], loc="lower left",
+        bbox_to_anchor=(0.0, 0.0), frameon=False, labelcolor=INK, borderaxespad=0.2,
+    )  # fmt: skip
+    return drawn
+
+
+def _said(curve: _Curve, launch: int, found: Evaluation) -> str:
+    at = f"after {number(found.train_ns / 1e9, 3)} s and {found.samples:,} samples"
+    return f"{curve.name}, launch {launch}: {number(found.value, 3)} {at}"
 
 
 def _curves(rows: Sequence[Row], metric: str) -> list[_Curve]:
-    shown = [(row, row.quality) for row in rows if row.quality and row.quality.metric == metric]
-    return [
-        _Curve(
-            f"{one_line(row.label, 80)} \u00d7{row.trial.replicas}",
-            quality,
-            PALETTE[place % len(PALETTE)],
-            _STROKES[place // len(PALETTE) % len(_STROKES)],
-            _MARKERS[place % len(_MARKERS)],
-        )
-        for place, (row, quality) in enumerate(shown)
-    ]
+    places, seen = colors(rows), Counter[str]()
+    curves = []
+    for row in rows:
+        if row.quality is None or row.quality.metric != metric:
+            continue
+        backend = row.trial.backend
+        name = f"{one_line(row.label, 80)} \u00d7{row.trial.replicas}"
+        style = _STROKES[seen[backend] % len(_STROKES)], _MARKERS[seen[backend] % len(_MARKERS)]
+        curves.append(_Curve(name, row.quality, PALETTE[places[backend]], *style))
+        seen[backend] += 1
+    return curves
 
 
 def _seconds(curve: _Curve) -> float:

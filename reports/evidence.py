@@ -10,6 +10,8 @@ from bench.records import Facts, Result, TrialResult
 from reports.table import gates
 from reports.text import DASH, counted, size
 
+VALUES = 16  # different ones of a fact that are told
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -101,14 +103,18 @@ def environment(result: Result) -> list[tuple[str, str]]:
 
 
 def _facts(trial: TrialResult) -> dict[str, str]:
-    """Fact to text; where ranks or launches say different things, all of it."""
-    said: dict[str, list[str]] = {}
+    """Fact to text; where ranks or launches say different things, all of it, or the first of very many."""
+    said: dict[str, dict[str, None]] = {}
     for repeat in trial.repeats:
         for facts in repeat.facts:
             for name, value in _lines(facts, trial):
-                if value not in said.setdefault(name, []):
-                    said[name].append(value)
-    return {name: " | ".join(values) for name, values in said.items()}
+                said.setdefault(name, {})[value] = None
+    return {name: _joined(list(values)) for name, values in said.items()}
+
+
+def _joined(values: Sequence[str]) -> str:
+    more = [f"and {len(values) - VALUES:,} more"] if len(values) > VALUES else []
+    return " | ".join([*values[:VALUES], *more])
 
 
 def _lines(facts: Facts, trial: TrialResult) -> Iterator[tuple[str, str]]:

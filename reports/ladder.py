@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-import pandas
+import numpy as np
+from numpy.typing import NDArray
 
 from bench import stats
 from bench.records import Repeat, Trial, TrialResult
-from bench.stats import Estimate, Ladder, Part, Readiness, Rungs
-from reports import compare
+from bench.stats import Estimate, Integers, Ladder, Part, Readiness, Rungs
+from reports import compare, measure
 from reports.columns import plain, spread
-from reports.load import LoadedRun
-from reports.measure import measured_windows
+from reports.load import LoadedRun, once
 from reports.table import Row, bounded
 from reports.text import counted, number, percent
+from reports.windows import LaunchWindows
 
+NAMED = 8
 PARTS = ("wrapper", "contention", "input wait", "exposed communication")
 
 
@@ -43,6 +45,7 @@ class Climb:
     hosts: tuple[str, ...]
 
 
+@once
 def climbs(run: LoadedRun, rows: Sequence[Row]) -> list[Climb]:
     """Of every trial that shows a speed and has local windows, in the order of the study."""
     results = {result.trial_id: result for result in run.result.trials}
@@ -83,14 +86,19 @@ def as_columns(found: Climb) -> dict[str, Any]:
 
 def stragglers(found: Climb) -> str | None:
     """One sentence; None for one rank."""
-    ready = found.readiness
-    if ready is None:
-        return None
+    return None if found.readiness is None else lateness(found.readiness, found.hosts)
+
+
+def lateness(ready: Readiness, hosts: Sequence[str]) -> str:
+    """Who is late, in one sentence; of many chronically late ranks the latest by name. `hosts`: of each rank."""
+    latest = sorted(ready.chronic, key=lambda rank: -ready.late_ms[rank])[:NAMED]
     named = [
-        f"rank {rank} on {found.hosts[rank]} is chronically late: {ready.late_ms[rank]:.3g} ms a step longer than the "
+        f"rank {rank} on {hosts[rank]} is chronically late: {ready.late_ms[rank]:.3g} ms a step longer than the "
         f"others, late in {ready.late_share[rank]:.0%} of the windows"
-        for rank in ready.chronic
+        for rank in latest
     ]
+    if len(ready.chronic) > NAMED:
+        named.append(f"and so are {len(ready.chronic) - NAMED:,} more of {len(ready.ready_ms):,} ranks")
     if ready.transient > 0:
         who = "another rank" if named else "some rank"
         named.append(f"in {ready.transient:.0%} of the windows {who} is late")
@@ -130,7 +138,7 @@ def _climb(run: LoadedRun, rows: Sequence[Row], row: Row, result: TrialResult) -
     )
     found = stats.ladder(measured)
     alone, no_standalone = _standalone(result)
-    ready = stats.readiness([of_ranks for launch in of_launches for of_ranks in launch.of_ranks])
+    ready = stats.readiness(np.concatenate([launch.of_ranks for launch in of_launches]))
     return Climb(
         row=row,
         ladder=_bounded(found, run.result.quick),
@@ -150,24 +158,24 @@ class _Launch:
     full: float
     ready: float
     local: float
-    of_ranks: list[list[float]]
+    of_ranks: NDArray[np.float64]
 
 
 def _launch(run: LoadedRun, result: TrialResult, repeat: Repeat) -> _Launch:
-    own = run.windows[(run.windows["trial_id"] == result.trial_id) & (run.windows["repeat"] == repeat.repeat)]
-    own = own[~own["warmup"]].assign(own_ns=own["duration_ns"] - own["input_wait_ns"])
-    full, local = own[own["exchange"]], own[~own["exchange"]]
-    of_ranks = [
-        [duration / steps / 1e6 for duration, steps in zip(window["duration_ns"], window["steps"], strict=True)]
-        for _, window in local.sort_values("rank").groupby("index")
-    ]
-    return _Launch(_slowest(full, "duration_ns"), _slowest(local, "duration_ns"), _slowest(local, "own_ns"), of_ranks)
+    launch = run.windows.launch(result.trial_id, repeat.repeat)
+    full, local = (launch.where(~launch.warmup & chosen) for chosen in (launch.exchange, ~launch.exchange))
+    ready_ns = local.column("duration_ns")
+    return _Launch(
+        full=_slowest(full, full.column("duration_ns")),
+        ready=_slowest(local, ready_ns),
+        local=_slowest(local, ready_ns - local.column("input_wait_ns")),
+        of_ranks=(ready_ns / local.steps / 1e6).T,
+    )
 
 
-def _slowest(windows: pandas.DataFrame, column: str) -> float:
+def _slowest(windows: LaunchWindows, of_ranks: Integers) -> float:
     """Milliseconds per step of the rank with the largest value, window by window: sums over sums."""
-    of_window = windows.groupby("index")
-    return int(of_window[column].max().sum()) / int(of_window["steps"].first().sum()) / 1e6
+    return int(of_ranks.max(axis=0).sum()) / int(windows.steps.sum()) / 1e6
 
 
 def _alone(run: LoadedRun, rows: Sequence[Row], row: Row, bare: bool) -> list[float] | None:
@@ -189,9 +197,8 @@ def _work(trial: Trial, names: Sequence[str]) -> compare.Key:
 
 
 def _own_times(run: LoadedRun, result: TrialResult) -> list[float]:
-    windows = measured_windows(result, run.windows)
-    windows = windows.assign(own_ns=windows["duration_ns"] - windows["input_wait_ns"])
-    return [_slowest(windows[windows["repeat"] == repeat.repeat], "own_ns") for repeat in result.repeats]
+    launches = measure.counted(result, run.windows)
+    return [_slowest(one, one.column("duration_ns") - one.column("input_wait_ns")) for one in launches]
 
 
 def _standalone(result: TrialResult) -> tuple[list[float], str | None]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawn
 
 from bench.stats import Estimate
 from reports import svg
+from reports.figures import Figure
 from reports.ladder import Climb, rungs
-from reports.page import NARROW_INCHES, WIDE_INCHES
-from reports.svg import INK, MUTED, PALETTE
-from reports.text import DASH, number, one_line, percent
+from reports.svg import INK, MUTED, PALETTE, Chart, tell
+from reports.text import DASH, interval, number, one_line, percent
 
-_LINE_INCHES, _TITLE_INCHES, _TICKS_INCHES = 0.27, 0.42, 0.62
+_LINE_INCHES, _TITLE_INCHES, _TICKS_INCHES = 0.27, 0.38, 0.52
+_NAMES_INCHES = 1.95  # room for the longest rung in any font
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,7 @@ class View:
     """One climb as the page shows it."""
 
     climb: Climb
-    wide: Markup
-    narrow: Markup
+    figure: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,16 @@ class _Bar:
 
 def views(found: Sequence[Climb], colors: Mapping[str, int]) -> list[View]:
     """In the order given. `colors`: backend to place in the palette."""
-    made = []
-    for place, climb in enumerate(found):
-        color = PALETTE[colors[climb.row.trial.backend]]
-        wide, narrow = (
-            Markup(_draw(climb, color, width, f"ladder-{place}-{width}"))  # ElementTree has escaped it
-            for width in (WIDE_INCHES, NARROW_INCHES)
-        )
-        made.append(View(climb, wide, narrow))
-    return made
+    return [
+        View(climb, _figure(climb, PALETTE[colors[climb.row.trial.backend]], place))
+        for place, climb in enumerate(found)
+    ]
+
+
+def _figure(climb: Climb, color: str, place: int) -> Figure:
+    title = f"Where a step of {one_line(climb.row.label, 60)} \u00d7{climb.row.trial.replicas} goes"
+    chart = Chart(f"ladder-{place}", title, describe(climb), partial(_paint, climb, color))
+    return Figure(chart, "From the top: each bar begins where the one above it ends. Thin lines are 95 % intervals.")
 
 
 def describe(climb: Climb) -> str:
@@ -73,34 +75,34 @@ def _bars(climb: Climb) -> list[_Bar]:
     return [*bars, _Bar("full", 0.0, full.point, full, number(full.point, 3), total=True)]
 
 
-def _draw(climb: Climb, color: str, width_inches: float, salt: str) -> str:
+def _paint(climb: Climb, color: str, width_inches: float) -> Drawn:
     bars = _bars(climb)
     height = _TITLE_INCHES + _LINE_INCHES * len(bars) + _TICKS_INCHES
-    with svg.settings(salt):
-        figure = svg.figure(width_inches, height)
-        box = (
-            1.7 / width_inches,
-            _TICKS_INCHES / height,
-            1 - 2.1 / width_inches,
-            1 - (_TITLE_INCHES + _TICKS_INCHES) / height,
-        )
-        axes = figure.add_axes(box)
-        title = f"{one_line(climb.row.label, round(width_inches * 9))} \u00d7{climb.row.trial.replicas}"
-        axes.set_title(title, color=INK, fontsize=10, loc="left", x=-1.85 / (width_inches - 2.1))
-        svg.plain_axes(axes, "ms per step (share of the full step)", grid="x")
-        axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
-        reach = max(max(bar.start, bar.end) for bar in bars)
-        axes.set_xlim(min(0.0, *(bar.end for bar in bars)) * 1.1, reach * 1.32)
-        axes.set_ylim(-0.6, len(bars) - 0.4)
-        for place, bar in enumerate(bars):
-            _draw_bar(axes, bar, len(bars) - 1 - place, color, reach)
-        return svg.markup(figure, describe(climb))
+    drawn = svg.figure(width_inches, height)
+    box = (
+        _NAMES_INCHES / width_inches, _TICKS_INCHES / height,
+        1 - (_NAMES_INCHES + 0.2) / width_inches, _LINE_INCHES * len(bars) / height,
+    )  # fmt: skip
+    axes = drawn.add_axes(box)
+    title = f"{one_line(climb.row.label, round(width_inches * 9))} \u00d7{climb.row.trial.replicas}"
+    drawn.text(0.1 / width_inches, 1 - 0.26 / height, title, color=INK)
+    svg.plain_axes(axes, "ms per step (share of the full step)", grid="x")
+    axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
+    reach = max(max(bar.start, bar.end) for bar in bars)
+    axes.set_xlim(min(0.0, *(bar.end for bar in bars)) * 1.1, reach * (1 + 1.3 / (width_inches - _NAMES_INCHES)))
+    axes.set_ylim(-0.6, len(bars) - 0.4)
+    for place, bar in enumerate(bars):
+        _draw_bar(axes, bar, len(bars) - 1 - place, color, reach)
+    return drawn
 
 
 def _draw_bar(axes: Axes, bar: _Bar, at: int, color: str, reach: float) -> None:
     """Intervals are drawn at the bar's end, cut at the axis' own: the table has them whole."""
     left, length = min(bar.start, bar.end), abs(bar.end - bar.start)
-    axes.barh(at, length, left=left, height=0.56, color=MUTED if bar.total else color, alpha=0.45 if bar.total else 1.0)
+    (drawn,) = axes.barh(
+        at, length, left=left, height=0.56, color=MUTED if bar.total else color, alpha=0.45 if bar.total else 1.0
+    )
+    tell(drawn, f"{bar.label}: {bar.said} ms per step, 95 % interval {interval(bar.found, 1.0, 3) or DASH}")
     if bar.found is not None and bar.found.low is not None and bar.found.high is not None:
         low, high = (bar.end + bound - bar.found.point for bound in (bar.found.low, bar.found.high))
         axes.plot([low, min(high, reach * 1.05)], [at, at], color=INK, linewidth=1)

@@ -1,39 +1,61 @@
-"""A run folder, checked and read: the only reader of files in this package."""
+"""A run folder, checked and read: the only reader of a run's result and windows in this package."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-import pandas
 import pyarrow
 
 from bench.errors import UserError
 from bench.records import Result
 from bench.storage import Damaged, unseal
+from reports.windows import Windows
 
-COUNTED = (
-    "repeat", "rank", "index", "steps", "samples", "tokens_real", "tokens_padded",
-    "start_ns", "duration_ns", "input_wait_ns", "cpu_ns",
-)  # fmt: skip
-OPTIONAL = ("rss_bytes", "received_bytes", "sent_bytes")
-FLAGS = ("warmup", "exchange")
-COLUMNS = ("trial_id", *COUNTED, *FLAGS, *OPTIONAL)
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRun:
-    """One run, whole. `windows` has one line per (trial, repeat, rank, index) and the columns COLUMNS.
-
-    Integers are pandas' nullable Int64: an unknown is <NA>, and no nanosecond passes through a float.
-    """
+    """One run, whole. What its ranks measured is read from `windows` when it is asked for; `made`: see `once`."""
 
     folder: Path
     result: Result
-    windows: pandas.DataFrame
+    windows: Windows
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+class Named(Protocol):
+    """A row of a report."""
+
+    @property
+    def trial_id(self) -> str: ...
+
+
+SomeRow = TypeVar("SomeRow", bound=Named)
+More = ParamSpec("More")
+Made = TypeVar("Made")
+
+
+def once(
+    make: Callable[Concatenate[LoadedRun, Sequence[SomeRow], More], Made],
+) -> Callable[Concatenate[LoadedRun, Sequence[SomeRow], More], Made]:
+    """Of one run and the same rows `make` is called once: a page and the JSON in it show the same, and millions of
+    windows are gone through once."""
+
+    def made(run: LoadedRun, rows: Sequence[SomeRow], /, *more: More.args, **named: More.kwargs) -> Made:
+        key = (make, *(row.trial_id for row in rows))
+        if key not in run.made:
+            run.made[key] = make(run, rows, *more, **named)
+        found: Made = run.made[key]
+        return found
+
+    update_wrapper(made, make)
+    return made
 
 
 def load(run_folder: Path) -> LoadedRun:
@@ -42,7 +64,7 @@ def load(run_folder: Path) -> LoadedRun:
         found = "it is a file, give the folder that holds it" if run_folder.is_file() else "there is no such folder"
         raise UserError(f"{run_folder} is not a run folder: {found}")
     result = _read_result(run_folder)
-    return LoadedRun(run_folder, result, _read_windows(run_folder / "windows.parquet", result.windows_sha256))
+    return LoadedRun(run_folder, result, _open_windows(run_folder / "windows.parquet", result.windows_sha256))
 
 
 def _read_result(run_folder: Path) -> Result:
@@ -53,49 +75,33 @@ def _read_result(run_folder: Path) -> Result:
             f"`paceline run --resume {run_folder}` continues it"
         )
     try:
-        return unseal(_bytes(path), Result)
+        return unseal(path.read_bytes(), Result)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except Damaged as damage:
         raise UserError(f"{path}: {damage}") from None
 
 
-def _read_windows(path: Path, expected: str) -> pandas.DataFrame:
+def _open_windows(path: Path, expected: str) -> Windows:
+    """What is read later is the very file whose checksum was right: it stays open, whatever becomes of its name."""
     if not path.exists():
         raise UserError(f"{path} is missing: result.json and windows.parquet belong together")
-    content = _bytes(path)
-    received = hashlib.sha256(content).hexdigest()
+    try:
+        file = pyarrow.OSFile(str(path))
+        received = _digest(file)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     if received != expected:
         raise UserError(
             f"{path} is not the file that result.json describes: its SHA-256 is {received[:12]}..., "
             f"expected {expected[:12]}..."
         )
-    try:
-        frame = pandas.read_parquet(BytesIO(content), dtype_backend="numpy_nullable")
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a Parquet file: {error}") from None
-    _check_columns(path, frame)
-    return frame[list(COLUMNS)]
+    return Windows(path, file)
 
 
-def _check_columns(path: Path, frame: Any) -> None:
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}")
-    for names, kind, holds in (
-        (COUNTED + OPTIONAL, "whole numbers", pandas.api.types.is_integer_dtype),
-        (FLAGS, "true or false", pandas.api.types.is_bool_dtype),
-    ):
-        for name in names:
-            # A column of nothing but unknowns has no integer type in Parquet.
-            empty = name in OPTIONAL and frame[name].isna().all()
-            if not empty and not holds(frame[name].dtype):
-                raise UserError(f"{path}, column {name}: {frame[name].dtype} values, expected {kind}")
-    for name in ("trial_id", *COUNTED, *FLAGS):
-        if frame[name].isna().any():
-            raise UserError(f"{path}, column {name}: a value is missing; only {', '.join(OPTIONAL)} may be unknown")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+def _digest(file: pyarrow.NativeFile) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+    file.seek(0)
+    return digest.hexdigest()

@@ -1,7 +1,8 @@
-"""A run as Markdown: the verdicts, one table of speeds, one of quality, and a line per reason."""
+"""A run as Markdown for a pull request: the verdicts and a table of speeds, and folded below them all the rest."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from reports.caveats import unsettled
@@ -16,6 +17,14 @@ from reports.text import DASH, counted, interval, number, one_line, percent, siz
 from reports.verdict import equality, learners, not_compared, verdicts
 from reports.verification import unverified
 
+_SUMMARY = ("trial \u00d7replicas", "samples/s (95 %)", "against bare (95 %)", "n", "remarks")
+_LEGEND = (
+    "n: launches. 95 %: interval over launches. Against bare: samples/s per replica over those of one device without a "
+    "wrapper."
+)
+_LONGEST, _REASON = 500, 400  # characters: a comment holds 65,536
+_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_OPENING = re.compile(r"^(?:[-+>#=]|\d+[.)])")
 _HEADINGS = (
     "backend", "replicas", "status", "compute", "wire", "samples/s", "95 % interval", "launches", "against bare",
     "95 % interval", "caveats", "step median ms", "step p95 ms", "step p99 ms", "outliers",
@@ -33,22 +42,68 @@ _QUALITY_HEADINGS = (
 
 
 def as_markdown(run: LoadedRun) -> str:
-    """Ends with one line end."""
+    """For a pull request: verdict and speeds at once, the rest folded. Ends with one line end."""
     found = rows(run)
-    paragraphs = [f"# {_escaped(run.result.study)}"]
-    paragraphs += [f"**{_escaped(one.sentence)}** ({_escaped(one.work)})" for one in verdicts(run.result, found)]
+    paragraphs = [f"### {escaped(run.result.study)}"]
+    paragraphs += [f"**{escaped(one.sentence)}** ({escaped(one.work)})" for one in verdicts(run.result, found)]
     plain = [*cautions(learners(found)), *not_compared(run.result, found), equality(run.result).sentence]
     plain += [remark for remark in [unverified(found)] if remark]
-    paragraphs += [_escaped(sentence) for sentence in plain]
-    paragraphs.append(_table(_HEADINGS, [_cells(row) for row in found]))
+    paragraphs += [_paragraph(sentence) for sentence in plain]
+    paragraphs.append(table(_SUMMARY, [_summary(row) for row in found], "lrrrl"))
+    paragraphs.append("\n".join(f"- {escaped(reason)}" for reason in _reasons(found)))
+    paragraphs.append(_LEGEND)
+    for title, parts in _folded(run, found):
+        shown = [part for part in parts if part]
+        paragraphs += [f"<details><summary>{title}</summary>", *shown, "</details>"] if shown else []
+    paragraphs.append(_paragraph(_made(run)))
+    return "\n\n".join(part for part in paragraphs if part) + "\n"
+
+
+def _folded(run: LoadedRun, found: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
+    """Title and paragraphs of what few readers need at once."""
+    yield "Every column", [table(_HEADINGS, [_cells(row) for row in found])]
     for scaling in scalings(run, found):
-        paragraphs += [f"**{scaling.title}**", *_scaled(scaling)]
+        yield scaling.title, _scaled(scaling)
     learned = [(row, row.quality) for row in found if row.quality]
     if learned:
-        paragraphs.append(_table(_QUALITY_HEADINGS, [_quality_cells(row, quality) for row, quality in learned]))
-    paragraphs.append(_escaped(drift(run.result, launches(run.result, found)).sentence))
-    paragraphs.append("\n".join(f"- {_escaped(note)}" for note in _notes(found)))
-    return "\n\n".join(part for part in paragraphs if part) + "\n"
+        lines = [_quality_cells(row, quality) for row, quality in learned]
+        yield "Quality on the validation data", [table(_QUALITY_HEADINGS, lines)]
+    notes = "\n".join(f"- {escaped(note)}" for note in _notes(found))
+    yield "Notes", [_paragraph(drift(run.result, launches(run.result, found)).sentence), notes]
+
+
+def _summary(row: Row) -> list[str]:
+    name, launched = f"{row.label} \u00d7{row.trial.replicas}", str(row.launches)
+    remarks = "; ".join([*([row.mismatch] if row.mismatch else []), *map(str, row.caveats)])
+    if row.measured is None:
+        return [name, DASH, DASH, launched, row.status.replace("_", " ")]
+    speed = row.measured.samples_per_second
+    efficiency = percent(row.efficiency.point) if row.efficiency else DASH
+    return [
+        name,
+        _around(number(speed.point), interval(speed)),
+        "baseline" if row.mode == "bare" else _around(efficiency, interval(row.efficiency, 100, 2)),
+        launched,
+        remarks,
+    ]
+
+
+def _around(point: str, bounds: str | None) -> str:
+    return f"{point} ({bounds})" if bounds else point
+
+
+def _made(run: LoadedRun) -> str:
+    where = run.result.environment
+    revision = f" at {where.revision[:12]}" if where.revision else ""
+    machine = f"{where.cpu or where.platform}, {counted(where.cores, 'core')}"
+    return f"{run.result.created_utc}, {machine}, paceline {where.paceline}{revision}"
+
+
+def _reasons(found: Sequence[Row]) -> Iterator[str]:
+    for row in found:
+        if row.reason:
+            status = row.status.replace("_", " ")
+            yield one_line(f"{row.label} \u00d7{row.trial.replicas}: {status}, {row.reason}", _REASON)
 
 
 def _notes(found: Sequence[Row]) -> Iterator[str]:
@@ -61,8 +116,6 @@ def _notes(found: Sequence[Row]) -> Iterator[str]:
             yield f"{row.label} \u00d7{row.trial.replicas}: no further launches: {row.stopped}"
         if row.measured and (sentence := unsettled(row.warm_up)):
             yield f"{row.label} \u00d7{row.trial.replicas}: {sentence}"
-        if row.reason:
-            yield f"{row.label}: {row.status.replace('_', ' ')}, {row.reason}"
 
 
 def _scaled(scaling: Scaling) -> list[str]:
@@ -71,8 +124,8 @@ def _scaled(scaling: Scaling) -> list[str]:
         for series in scaling.series
         for point in series.points
     ]
-    words = [f"- {_escaped(f'{series.label}: {word}')}" for series in scaling.series for word in series.sentences]
-    return [_table(_SCALING_HEADINGS, lines), "\n".join(words)]
+    words = [f"- {escaped(f'{series.label}: {word}')}" for series in scaling.series for word in series.sentences]
+    return [table(_SCALING_HEADINGS, lines), "\n".join(words)]
 
 
 def _gain(point: Point, against: Against) -> list[str]:
@@ -137,15 +190,23 @@ def _precision(axis: Axis) -> str:
     return f"{said(axis)} (differs)" if axis.differs else said(axis)
 
 
-def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Headings are ours, cells are escaped."""
-    whole = [headings, ["---"] * len(headings), *([_escaped(cell) for cell in cells] for cells in lines)]
+def table(headings: Sequence[str], lines: Sequence[Sequence[str]], align: str = "") -> str:
+    """Headings are ours, cells are escaped. `align`: l or r for each column, all to the left without."""
+    rules = [{"r": "--:", "l": "---"}[side] for side in align] or ["---"] * len(headings)
+    whole = [headings, rules, *([escaped(cell) for cell in cells] for cells in lines)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in whole)
 
 
-def _escaped(text: str) -> str:
-    """Markdown reads nothing into it: one line, and no character that opens markup or HTML."""
-    escaped = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    for character in "|`*[]":
-        escaped = escaped.replace(character, f"\\{character}")
-    return escaped
+def escaped(text: str) -> str:
+    """Markdown reads nothing into it: one line, and no character that opens markup, HTML or mathematics, nor a name
+    that tells somebody that they were mentioned."""
+    plain = one_line(text, _LONGEST).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for character in "|`*[]~$":
+        plain = plain.replace(character, f"\\{character}")
+    # An underscore within a word opens nothing, and names are full of them.
+    return _EDGE.sub(r"\_", plain).replace("@", "@<!-- -->")
+
+
+def _paragraph(sentence: str) -> str:
+    """Escaped, and not taken for a heading, a list or a quotation."""
+    return _OPENING.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped(sentence), count=1)

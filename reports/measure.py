@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-import pandas
 
 from bench import stats
 from bench.records import TrialResult
-from bench.stats import Estimate
+from bench.stats import Estimate, Integers, Pace
+from reports.windows import LaunchWindows, NotWhole, Windows
 
 P99_WINDOWS = 100  # of fewer, p99 is little else than the slowest one
 
@@ -50,47 +50,55 @@ class Measured:
     sent_bytes_per_step: float | None
 
 
-def measured_windows(result: TrialResult, windows: pandas.DataFrame) -> pandas.DataFrame:
-    """The windows that count: no warm-up, and no local ones (which leave out the exchange) of a full run."""
-    chosen = (windows["trial_id"] == result.trial_id) & ~windows["warmup"]
-    return windows[chosen & windows["exchange"]] if result.mode == "full" else windows[chosen]
+def counted(result: TrialResult, windows: Windows) -> list[LaunchWindows]:
+    """Of each launch the windows that count: no warm-up, and no local ones, which leave out the exchange. Raises
+    NotWhole; where there is no `defect`, it does not."""
+    return [_counted(windows.launch(result.trial_id, repeat.repeat)) for repeat in result.repeats]
 
 
-def defect(result: TrialResult, windows: pandas.DataFrame) -> str | None:
-    """Why these windows give no speed, or None. `windows` as `measured_windows` returned them."""
+def _counted(launch: LaunchWindows) -> LaunchWindows:
+    return launch.where(~launch.warmup & launch.exchange)
+
+
+def pace(launch: LaunchWindows) -> Pace:
+    """Of the whole job."""
+    return stats.pace_of_ranks(launch.index, launch.column("samples"), launch.column("duration_ns"))
+
+
+def defect(result: TrialResult, windows: Windows) -> str | None:
+    """Why the windows give no speed, or None."""
     if not result.repeats:
         return "no launch is recorded"
     for repeat in result.repeats:
-        own = windows[windows["repeat"] == repeat.repeat]
-        if own.empty:
+        try:
+            launch = _counted(windows.launch(result.trial_id, repeat.repeat))
+        except NotWhole as clause:
+            return f"launch {repeat.repeat} {clause}"
+        if not len(launch):
             return f"launch {repeat.repeat} has no measured window"
-        ranks = own.groupby("index")["rank"].nunique()
-        if len(own) != len(ranks) * own["rank"].nunique() or ranks.min() != ranks.max():
-            return f"launch {repeat.repeat} is not whole: some rank lacks a window, or has one twice"
-        if (own.groupby("index")["steps"].nunique() > 1).any():
-            return f"in launch {repeat.repeat} the ranks disagree on the steps of a window"
-        if (own["duration_ns"] <= 0).any() or own["samples"].sum() <= 0 or (own["steps"] <= 0).any():
+        found = pace(launch)
+        if (found.duration_ns - found.skew_ns).min() <= 0 or found.samples.sum() <= 0 or launch.steps.min() <= 0:
             return f"launch {repeat.repeat} has a window without time, steps or samples"
     return None
 
 
-def measure(result: TrialResult, windows: pandas.DataFrame) -> Measured:
-    """Only for windows without a `defect`."""
-    launches = [windows[windows["repeat"] == repeat.repeat] for repeat in result.repeats]
-    paces = [_pace(launch, "samples") for launch in launches]
-    steps = np.concatenate([launch.groupby("index")["steps"].first().to_numpy(np.int64) for launch in launches])
-    durations = np.concatenate([pace.duration_ns for pace in paces])
-    skews = np.concatenate([pace.skew_ns for pace in paces])
+def measure(result: TrialResult, windows: Windows) -> Measured:
+    """Only of a trial without a `defect`."""
+    launches = counted(result, windows)
+    paces = [pace(launch) for launch in launches]
+    steps = np.concatenate([launch.steps for launch in launches])
+    durations = np.concatenate([one.duration_ns for one in paces])
+    skews = np.concatenate([one.skew_ns for one in paces])
     step_ms = durations / steps / 1e6
-    rates = _rates(launches, "samples")
+    rates = [stats.throughput(one.samples, one.duration_ns) or 0.0 for one in paces]
     whole = stats.over_launches(rates)
     if whole is None:
         raise ValueError("measure() was given windows with a defect")
     return Measured(
         launch_rates=tuple(rates),
         samples_per_second=whole,
-        tokens_real_per_second=_over(_rates(launches, "tokens_real")),
-        tokens_padded_per_second=_over(_rates(launches, "tokens_padded")),
+        tokens_real_per_second=_tokens(launches, paces, "tokens_real"),
+        tokens_padded_per_second=_tokens(launches, paces, "tokens_padded"),
         step_ms_median=stats.quantile(step_ms, 0.5),
         step_ms_p95=stats.quantile(step_ms, 0.95),
         step_ms_p99=stats.quantile(step_ms, 0.99) if len(step_ms) >= P99_WINDOWS else None,
@@ -99,11 +107,11 @@ def measure(result: TrialResult, windows: pandas.DataFrame) -> Measured:
         skew_ms_median=stats.quantile(skews / steps / 1e6, 0.5),
         setup_s=_slowest_s([[times.start_ns + times.build_ns for times in repeat.setup] for repeat in result.repeats]),
         first_step_s=_slowest_s([[times.first_step_ns for times in repeat.setup] for repeat in result.repeats]),
-        input_wait_share=int(windows["input_wait_ns"].sum()) / int(windows["duration_ns"].sum()),
-        cpu_cores=int(windows["cpu_ns"].sum()) / int(durations.sum()),
-        rss_bytes=None if windows["rss_bytes"].isna().any() else int(windows["rss_bytes"].max()),
-        received_bytes_per_step=_network(windows["received_bytes"], int(steps.sum())),
-        sent_bytes_per_step=_network(windows["sent_bytes"], int(steps.sum())),
+        input_wait_share=_sum(launches, "input_wait_ns") / _sum(launches, "duration_ns"),
+        cpu_cores=_sum(launches, "cpu_ns") / int(durations.sum()),
+        rss_bytes=_largest(launches, "rss_bytes"),
+        received_bytes_per_step=_network(launches, "received_bytes", steps),
+        sent_bytes_per_step=_network(launches, "sent_bytes", steps),
     )
 
 
@@ -112,19 +120,15 @@ def no_p99(found: Measured) -> str | None:
     return None if found.step_ms_p99 is not None else f"{found.windows} windows, {P99_WINDOWS} are needed"
 
 
-def _pace(launch: pandas.DataFrame, amount: str) -> stats.Pace:
-    return stats.pace(*(launch[name].tolist() for name in ("index", amount, "duration_ns")))
+def _sum(launches: Sequence[LaunchWindows], name: str) -> int:
+    """Of all ranks and windows."""
+    return sum(int(launch.column(name).sum()) for launch in launches)
 
 
-def _rates(launches: Sequence[pandas.DataFrame], amount: str) -> list[float]:
-    """`amount` per second of job time, one per launch."""
-    paces = [_pace(launch, amount) for launch in launches]
-    rates = [stats.throughput(pace.samples, pace.duration_ns) for pace in paces]
-    return [rate for rate in rates if rate is not None]
-
-
-def _over(rates: Sequence[float]) -> Estimate | None:
-    """None when a launch had none at all: a geometric mean of zero says nothing."""
+def _tokens(launches: Sequence[LaunchWindows], paces: Sequence[Pace], name: str) -> Estimate | None:
+    """Per second. None when a launch had none at all: a geometric mean of zero says nothing."""
+    totals = [launch.column(name).sum(axis=0) for launch in launches]
+    rates = [stats.throughput(total, one.duration_ns) or 0.0 for total, one in zip(totals, paces, strict=True)]
     return stats.over_launches(rates) if all(rate > 0 for rate in rates) else None
 
 
@@ -133,6 +137,14 @@ def _slowest_s(launches: Sequence[Sequence[int]]) -> float | None:
     return median(slowest) / 1e9 if slowest else None
 
 
-def _network(of_ranks: pandas.Series[int], steps: int) -> float | None:
+def _largest(launches: Sequence[LaunchWindows], name: str) -> int | None:
+    """None where any rank does not know."""
+    largest = [None if (found := launch.optional(name)) is None else int(found.max()) for launch in launches]
+    return max((one for one in largest if one is not None), default=None) if None not in largest else None
+
+
+def _network(launches: Sequence[LaunchWindows], name: str, steps: Integers) -> float | None:
     """Bytes per step of the job: every rank counts its own connections. None where any rank does not know."""
-    return None if of_ranks.isna().any() else int(of_ranks.sum()) / steps
+    totals = [None if (found := launch.optional(name)) is None else int(found.sum()) for launch in launches]
+    known = [total for total in totals if total is not None]
+    return sum(known) / int(steps.sum()) if len(known) == len(totals) else None

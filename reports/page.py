@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from reports.text import DASH, clean
+from reports.caveats import unsettled
+from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
 
 WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 
@@ -18,8 +19,26 @@ WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 def environment() -> Environment:
     """Of all templates: unknown is a dash, text is only text, a name that is not given is an error."""
     made = Environment(loader=_Own(), autoescape=True, undefined=StrictUndefined, finalize=_readable)
-    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
+    made.globals |= {
+        "number": number, "percent": percent, "interval": interval, "one_line": one_line, "size": size,
+        "counted": counted, "unsettled": unsettled, "shown": shown,
+        "dash": DASH,  # a constant none would be escaped before it could become one
+    }  # fmt: skip
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return made
+
+
+def shown(value: str | int | float | None) -> str:
+    """A cell of the JSON export as text; the page keeps the value itself beside it.
+
+    >>> shown(0.123456), shown(1234), shown(True), shown(None)
+    ('0.1235', '1,234', 'yes', '\u2013')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else DASH if value is None else one_line(value, 120)
 
 
 def policy(style: str, script: str | None = None) -> str:

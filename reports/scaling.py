@@ -11,7 +11,7 @@ from bench.records import TrialResult
 from bench.stats import Amdahl, Estimate, LatencyBandwidth
 from reports import caveats, compare
 from reports.caveats import Caveat
-from reports.load import LoadedRun
+from reports.load import LoadedRun, once
 from reports.measure import Measured
 from reports.table import Row, bounded
 from reports.text import counted, number, percent
@@ -104,6 +104,7 @@ class Scaling:
         return [against for against in both if any(point.gain(against) for point in points)]
 
 
+@once
 def scalings(run: LoadedRun, rows: Sequence[Row]) -> list[Scaling]:
     """Weak ones first; none where no backend runs at two replica counts with a batch that belongs together."""
     by_id = {row.trial_id: row for row in rows}

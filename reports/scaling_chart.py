@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from matplotlib.lines import Line2D
 from bench.stats import Estimate
 from reports import svg
 from reports.scaling import Against, Gain, Point, Scaling, Series, per_step
-from reports.svg import INK, MUTED, PALETTE
-from reports.text import one_line, percent
+from reports.svg import INK, MUTED, PALETTE, Chart, tell
+from reports.text import DASH, interval, number, one_line, percent
 
 _MARKERS = "osD^vP"
 _AMDAHL, _RING = "--", ":"
 _RINGED: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 11, "markerfacecolor": "none"}
 _PLOT_INCHES, _LEGEND_INCHES, _TITLE_INCHES, _TICKS_INCHES = 2.9, 0.22, 0.35, 0.55
+_STACKED_BELOW_INCHES = 6.0
+_BASELINES = {"bare": "a bare run", "solo": "the same backend on one replica"}
 _DODGE = 0.05  # replicas between the marks of two series, so that their intervals can be told apart
 
 
@@ -63,25 +66,29 @@ def describe(scaling: Scaling, against: Against) -> str:
     return f"{scaling.title}, efficiency over replicas. {'; '.join(parts)}."
 
 
-def draw(scaling: Scaling, against: Against, colors: Mapping[str, int], width_inches: float, stacked: bool) -> str:
-    """SVG markup, speed-up beside efficiency or, `stacked`, above it. The same numbers give the same bytes.
-    `colors`: backend to place in the palette."""
+def chart(scaling: Scaling, against: Against, colors: Mapping[str, int]) -> Chart:
+    """Speed-up beside efficiency, on a narrow page above it. `colors`: backend to place in the palette."""
+    name = f"scaling-{scaling.kind}-{scaling.batch}-{against}"
+    title = f"{scaling.title}, against {_BASELINES[against]}"
+    return Chart(name, title, describe(scaling, against), partial(_paint, scaling, against, colors))
+
+
+def _paint(scaling: Scaling, against: Against, colors: Mapping[str, int], width_inches: float) -> Figure:
+    stacked = width_inches < _STACKED_BELOW_INCHES
     drawn = list(_drawn(scaling, colors))
     handles = _handles(drawn, against, letters=round(width_inches * 11))
     columns = 1 if stacked else 2
     legend = _LEGEND_INCHES * -(-len(handles) // columns) + 0.1
     rows = len(_PANELS) if stacked else 1
-    height = rows * (_TITLE_INCHES + _PLOT_INCHES + _TICKS_INCHES) + legend
-    with svg.settings(f"{scaling.kind}-{scaling.batch}-{against}-{width_inches}"):
-        figure = svg.figure(width_inches, height)
-        for place, panel in enumerate(_PANELS):
-            axes = _axes(figure, panel, place, stacked, legend)
-            _draw_panel(axes, panel, scaling, against, drawn)
-        figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0.0, 0.0), frameon=False, labelcolor=INK,
-            borderaxespad=0.2, ncols=columns, columnspacing=1.5,
-        )  # fmt: skip
-        return svg.markup(figure, describe(scaling, against))
+    figure = svg.figure(width_inches, rows * (_TITLE_INCHES + _PLOT_INCHES + _TICKS_INCHES) + legend)
+    for place, panel in enumerate(_PANELS):
+        axes = _axes(figure, panel, place, stacked, legend)
+        _draw_panel(axes, panel, scaling, against, drawn)
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.0, 0.0), frameon=False, labelcolor=INK,
+        borderaxespad=0.2, ncols=columns, columnspacing=1.5,
+    )  # fmt: skip
+    return figure
 
 
 def _drawn(scaling: Scaling, colors: Mapping[str, int]) -> Iterator[_Drawn]:
@@ -130,10 +137,13 @@ def _draw_point(axes: Axes, panel: _Panel, one: _Drawn, point: Point, found: Gai
         ends = [estimate.low * panel.scale, estimate.high * panel.scale]
         axes.plot([at, at], ends, color=one.color, linewidth=1.4, marker="_", markersize=6)
     face = "none" if point.row.oversubscribed else one.color
-    axes.plot(
+    (mark,) = axes.plot(
         [at], [estimate.point * panel.scale], linestyle="none", marker=one.marker, markersize=6, color=one.color,
         markerfacecolor=face, markeredgewidth=1.4,
     )  # fmt: skip
+    said = f"{panel.title} {number(estimate.point * panel.scale, 3)}, 95 % interval"
+    bounds = interval(estimate, panel.scale, 3) or DASH
+    tell(mark, f"{one_line(one.series.label, 80)} on {point.replicas}: {said} {bounds}")
     if found.suspect:
         axes.plot([at], [estimate.point * panel.scale], color=INK, **_RINGED)
 

@@ -1,14 +1,12 @@
-"""Scaling as the page shows it: a chart for each baseline, wide and narrow."""
+"""Scaling as the page shows it: a figure for each baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from reports import scaling_chart
-from reports.page import NARROW_INCHES, WIDE_INCHES
+from reports.figures import Cell, Figure, Table
 from reports.scaling import Against, Scaling
 
 _BASELINES = {
@@ -18,41 +16,51 @@ _BASELINES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """`title` for a fold, `words` to stand below it."""
-
-    title: str
-    words: str
-    wide: Markup
-    narrow: Markup
-
-
-@dataclass(frozen=True, slots=True)
 class View:
-    """`colors`: backend to place in the palette."""
+    """`figures`: title for a fold, and what is in it. `colors`: backend to place in the palette."""
 
     scaling: Scaling
-    charts: tuple[Chart, ...]
+    figures: tuple[tuple[str, Figure], ...]
     colors: Mapping[str, int]
 
 
-def views(found: Sequence[Scaling], colors: Mapping[str, int]) -> list[View]:
-    """In the order given."""
-    return [
-        View(scaling, tuple(_chart(scaling, against, colors) for against in scaling.baselines), colors)
-        for scaling in found
-    ]
+def views(found: Sequence[Scaling], colors: Mapping[str, int], lines: Sequence[Mapping[str, Cell]]) -> list[View]:
+    """In the order given. `lines`: the exported points."""
+    made = []
+    for scaling in found:
+        own = [
+            (at, line)
+            for at, line in enumerate(lines)
+            if (line["scaling"], line["batch"]) == (scaling.kind, scaling.batch)
+        ]
+        figures = tuple(
+            (f"The same {_BASELINES[against]}", _figure(scaling, against, colors, own)) for against in scaling.baselines
+        )
+        made.append(View(scaling, figures, colors))
+    return made
 
 
-def _chart(scaling: Scaling, against: Against, colors: Mapping[str, int]) -> Chart:
+def _figure(
+    scaling: Scaling, against: Against, colors: Mapping[str, int], own: Sequence[tuple[int, Mapping[str, Cell]]]
+) -> Figure:
     gains = [point.gain(against) for series in scaling.series for point in series.points]
     bounded = any(found.efficiency.low is not None for found in gains if found)
     bars = (
         "Bars are 95 % intervals, cut at the top where they are long." if bounded else "No intervals: see the summary."
     )
-    words = f"{scaling.title}, {_BASELINES[against]}. {bars}"
-    wide, narrow = (
-        Markup(scaling_chart.draw(scaling, against, colors, width, stacked))  # ElementTree has escaped it
-        for width, stacked in ((WIDE_INCHES, False), (NARROW_INCHES, True))
-    )
-    return Chart(f"The same {_BASELINES[against]}", words, wide, narrow)
+    chart = scaling_chart.chart(scaling, against, colors)
+    return Figure(chart, f"{scaling.title}, {_BASELINES[against]}. {bars}", Table("scaling", _heads(against), own))
+
+
+def _heads(against: Against) -> dict[str, str]:
+    return {
+        "label": "backend",
+        "replicas": "replicas",
+        "samples_per_second": "samples/s",
+        f"speed_up_{against}": "speed-up",
+        f"speed_up_{against}_low": "95 % interval from",
+        f"speed_up_{against}_high": "to",
+        f"efficiency_{against}": "efficiency, 1 is ideal",
+        f"efficiency_{against}_low": "95 % interval from",
+        f"efficiency_{against}_high": "to",
+    }

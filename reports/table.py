@@ -134,12 +134,11 @@ def withheld(result: Result, trial: TrialResult) -> str | None:
 
 
 def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
-    windows = measure.measured_windows(trial, run.windows)
     status, reason = _status(result, trial)
     if status == "ok":
-        reason = measure.defect(trial, windows)
+        reason = measure.defect(trial, run.windows)
         status = "withheld" if reason else "ok"
-    measured = measure.measure(trial, windows) if status == "ok" else None
+    measured = measure.measure(trial, run.windows) if status == "ok" else None
     launches = len(trial.repeats)
     return Row(
         trial_id=trial.trial_id,

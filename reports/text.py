@@ -81,6 +81,8 @@ def clean(text: str) -> str:
     Line ends and tabs stay. A terminal escape, a NUL or a right-to-left override in a host name or in a log
     would otherwise act on the reader's screen.
     """
+    if text.isascii() and text.isprintable():  # nearly all of a page
+        return text
     return "".join(_visible(character) for character in text)
 
 

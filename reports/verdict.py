@@ -38,7 +38,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """About one group of trials with equal work. `pairs` are in order of speed. `across`: of several precisions."""
+    """About one group of trials with equal work. `pairs` are in order of speed. `across`: of several precisions.
+
+    work_difference   largest relative difference of any step's loss between the contenders; None: not known of each
+    """
 
     work: str
     outcome: Outcome
@@ -47,6 +50,7 @@ class Verdict:
     pairs: tuple[Pair, ...] = ()
     absent: tuple[str, ...] = ()
     across: bool = False
+    work_difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,26 @@ def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row], across: bo
         return Verdict(work, "no verdict", refusal, first.label, pairs, absent, across)
     outcome: Outcome = "shown" if all(pair.shown for pair in pairs) else "not shown"
     sentence = _sentence(_name(first, across), pairs) + (_apart(result, ranked) if across else "")
-    return Verdict(work, outcome, sentence, first.label, pairs, absent, across)
+    return Verdict(work, outcome, sentence, first.label, pairs, absent, across, _work_difference(ranked))
+
+
+def _work_difference(ranked: Sequence[Row]) -> float | None:
+    """The trial that the others are held against has none of its own from one launch."""
+    known = [row.loss_difference for row in ranked if row.trial_id != row.loss_reference]
+    return max((each for each in known if each is not None), default=None) if None not in known else None
+
+
+def unproven(result: Result, rows: Sequence[Row]) -> str | None:
+    """Why the speeds of these few of a contest may not be set against each other, as a sentence; None: they may.
+
+    Each must have passed the gate. The one that the gate holds the others against has no outcome of its own.
+    """
+    gate = SAME_LOSSES_ACROSS if len(_precisions(rows)) > 1 else SAME_LOSSES
+    outcomes = {found.trial_id: found.holds for found in result.gates if found.gate == gate}
+    unheld = [row.trial_id for row in rows if not outcomes.get(row.trial_id)]
+    if len(unheld) > 1 or any(one in outcomes for one in unheld):
+        return f"equality not shown: the gate {gate} does not hold for all of them"
+    return None
 
 
 def _apart(result: Result, ranked: Sequence[Row]) -> str:

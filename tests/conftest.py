@@ -1,4 +1,7 @@
-"""In CI (PACELINE_CI=1) every framework is there: a backend test that skips itself there has not been run."""
+"""In CI (PACELINE_CI=1) every framework is there: a backend test that skips itself there has not been run.
+
+Tests marked `quiet` measure, so nothing may run beside them; of the others tests/run.py keeps two workers busy.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,34 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-NEVER_SKIPPED = (
+TRAINING = (
     "contract", "parity", "tensorflow", "torch", "sabotage", "quality", "allreduce", "collectives", "ladder", "traces",
 )  # fmt: skip
 # Parts of the reasons for which a skip stands: what CI does not have, and cells that have no such test.
 MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
 
 
+def trains(path: Path) -> bool:
+    """Whether a test file is one of a backend's."""
+    return any(path.is_relative_to(TESTS / folder) for folder in TRAINING)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "quiet: measures; nothing else may run beside it")
+    config.addinivalue_line("markers", "xdist_group(name): tests for one worker")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker for what trains, which wants both cores, and one for the others, which mostly wait."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("training" if trains(item.path) else "others"))
+
+
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:
     """Turns a skip of a backend test into a failure."""
     if not (report.skipped and os.environ.get("PACELINE_CI") == "1") or hasattr(report, "wasxfail"):
         return
-    if not any(path.is_relative_to(TESTS / folder) for folder in NEVER_SKIPPED):
+    if not trains(path):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     if not any(word in reason for word in MAY_BE_ABSENT):

@@ -13,12 +13,15 @@ import click
 import bench
 from bench.cli.check import check
 from bench.cli.collectives import collectives
+from bench.cli.compare import compare
+from bench.cli.export import export
 from bench.cli.hosts import hosts
 from bench.cli.importing import import_
 from bench.cli.look import doctor, init
 from bench.cli.report import fsck, report
 from bench.cli.run import plan, run
 from bench.cli.selfcheck import selfcheck
+from bench.cli.site import site
 from bench.cli.trace import trace
 from bench.cli.verify import verify
 from bench.errors import UserError
@@ -57,5 +60,22 @@ def cli() -> None:
     """Benchmarks of distributed training that people can trust: one BERT, every stack, the same work."""
 
 
-for command in (doctor, init, plan, run, report, verify, check, import_, fsck, hosts, collectives, selfcheck, trace):
+for command in (
+    doctor,
+    init,
+    plan,
+    run,
+    report,
+    export,
+    verify,
+    check,
+    import_,
+    fsck,
+    hosts,
+    collectives,
+    compare,
+    selfcheck,
+    site,
+    trace,
+):
     cli.add_command(command)

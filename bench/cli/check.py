@@ -98,11 +98,12 @@ def _findings(run_folder: Path, base: Path | None, store: Store, rule: Rule, res
 
 def launch_more(run_folder: Path, count: int) -> None:
     """Extends the run's plan by `count` rounds and makes them. Refuses where this is not the run's own machine."""
-    from bench import assemble, baselines, environment
+    from bench import assemble, environment
     from bench import run as program
+    from reports.across import circumstances
 
     planned = assemble.read_plan(run_folder)
-    differing = baselines.differing_circumstances(planned.environment, environment.capture(os.environ))
+    differing = circumstances.differing(planned.environment, environment.capture(os.environ))
     if differing:
         raise UserError(f"--resolve cannot add launches to {run_folder} here: {', '.join(differing)}")
     with on_termination(), observe(False) as observer:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import bench
-from bench.cli.shared import RUNS, cluster_options, load_study, observe, on_termination, write
+from bench.cli.shared import RUNS, UserInterrupt, cluster_options, in_color, load_study, observe, on_termination, write
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.sweep import Wanted
+    from bench.sweep_plan import Wanted
 
 DEFAULT_STUDY = Path(bench.__file__).parent / "templates" / "collectives.yaml"
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -31,26 +32,46 @@ UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "Mi
 @click.option("--operation", "operations", multiple=True, help="all_reduce, all_gather, ...; may be repeated.")
 @click.option("--launches", type=click.IntRange(1, 1000), help="In place of the study's repeats.")
 @click.option("--runs", type=Path, default=RUNS, help="Folder for run folders.  [default: ./runs]")
+@click.option("--resume", type=Path, metavar="FOLDER", help="Continue that sweep: time only what it lacks.")
 @click.option("--verbose", is_flag=True, help="One line a launch where there is no terminal.")
 @cluster_options
-def collectives(study: Path | None, runs: Path, verbose: bool, **flags: Any) -> int:
+def collectives(study: Path | None, runs: Path, resume: Path | None, verbose: bool, **flags: Any) -> int:
     """Time all-reduce, all-gather, reduce-scatter and broadcast alone, over sizes and at the model's own buckets.
 
     Of every stack of STUDY with every algorithm that it has; without STUDY, of the stacks that are installed.
     """
-    from bench.sweep import sweep
+    from bench import sweep
 
-    wanted = _wanted(flags)
+    if resume is not None:
+        _refuse_changes()
+    wanted, cluster = _wanted(flags), None
     with on_termination(), observe(verbose) as observer:
-        loaded, cluster = load_study(study or DEFAULT_STUDY, flags)
-        folder, _ = sweep(loaded, wanted, runs, cluster, observer)
-    return _finish(folder)
+        if resume is not None:
+            folder = resume
+        else:
+            loaded, cluster = load_study(study or DEFAULT_STUDY, flags)
+            folder = sweep.begin(loaded, wanted, runs, cluster, observer)
+        try:
+            sweep.proceed(folder.resolve(), observer, cluster)
+        except KeyboardInterrupt as cause:
+            raise UserInterrupt(folder, cause, "collectives") from None
+    with on_termination():
+        return _finish(folder)
+
+
+def _refuse_changes() -> None:
+    """Raises UserError where --resume stands beside anything that says what to time, or where."""
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    changes = sorted(set(given) - {"resume", "verbose"})
+    if changes:
+        raise UserError(f"--resume continues a sweep as it was planned; leave out {', '.join(changes)}")
 
 
 def _wanted(flags: dict[str, Any]) -> Wanted:
     """What the flags ask for; takes its own out of them. Raises UserError."""
     from bench import catalog
-    from bench.sweep import ALGORITHMS, COLLECTIVES, Wanted
+    from bench.sweep_plan import ALGORITHMS, COLLECTIVES, Wanted
 
     least, most, factor = (flags.pop(name) for name in ("least", "most", "factor"))
     backends, algorithms, operations = (flags.pop(name) for name in ("backends", "algorithms", "operations"))
@@ -102,7 +123,7 @@ def _finish(folder: Path) -> int:
     import reports
     from reports import collectives as found
 
-    color = sys.stdout.isatty()
+    color = in_color(sys.stdout)
     click.echo(reports.render(folder, "terminal" if color else "text"), nl=False)
     write(folder / "collectives.csv", reports.render(folder, "csv"))
     write(folder / "report.html", reports.render(folder, "html"))

@@ -17,7 +17,7 @@ def doctor() -> int:
     from bench import doctor as examine
 
     click.echo("looking (each backend is imported for real) ...", err=True)
-    for finding in itertools.chain(examine.backends(), examine.launchers()):
+    for finding in itertools.chain(examine.backends(), examine.launchers(), examine.devices()):
         mark = "ok" if finding.problem is None else "--"
         said = (finding.problem or finding.detail).replace("\n", "\n" + " " * 19)
         click.echo(f"{mark}  {finding.name:<14} {said}")

@@ -12,6 +12,7 @@ from bench.cli.shared import (
     RUNS,
     UserInterrupt,
     cluster_options,
+    in_color,
     load_study,
     observe,
     on_termination,
@@ -73,7 +74,8 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
             result = program.proceed(folder.resolve(), observer, cluster=cluster)
         except KeyboardInterrupt as cause:
             raise UserInterrupt(folder, cause) from None
-    return _finish(folder, result)
+    with on_termination():
+        return _finish(folder, result)
 
 
 def _refuse_changed(path: Path, run_folder: Path) -> None:
@@ -122,7 +124,7 @@ def _finish(folder: Path, result: Result) -> int:
     """Table on standard output, report beside the result; 1 when a trial failed."""
     import reports
 
-    color = sys.stdout.isatty()
+    color = in_color(sys.stdout)
     click.echo(reports.render(folder, "terminal" if color else "text"), nl=False)
     path = folder / "report.html"
     write(path, reports.render(folder, "html"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -119,7 +120,8 @@ def sharing_cores(cluster: Cluster) -> tuple[tuple[str, int], ...]:
 
 
 def observe(verbose: bool) -> Any:
-    """A context manager that gives a bench.run.Observer: bars on a terminal, lines if `verbose`, else silence."""
+    """A context manager that gives a bench.run.Observer: a live view on a terminal; a line a launch if `verbose`, and
+    on a terminal that shall get no escape codes (NO_COLOR, TERM=dumb); else silence."""
     from contextlib import nullcontext
 
     from rich.console import Console
@@ -127,10 +129,16 @@ def observe(verbose: bool) -> Any:
     from bench.progress import LineObserver, TerminalObserver
     from bench.run import Observer
 
-    console = Console(stderr=True)
-    if console.is_terminal:
-        return TerminalObserver(console)
-    return nullcontext(LineObserver(console) if verbose else Observer())
+    if in_color(sys.stderr):
+        return TerminalObserver(Console(stderr=True))
+    plain = Console(stderr=True, force_terminal=False, no_color=True)
+    return LineObserver(plain) if verbose or sys.stderr.isatty() else nullcontext(Observer())
+
+
+def in_color(stream: Any) -> bool:
+    """Whether escape codes may be written to it: a terminal that understands them, and nobody said NO_COLOR."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return bool(stream.isatty()) and not plain
 
 
 class Preempted(KeyboardInterrupt):
@@ -150,23 +158,30 @@ def on_termination() -> Iterator[None]:
             signal.signal(known, signal.SIG_IGN)
         raise KeyboardInterrupt if number == signal.SIGINT else Preempted
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
+    ]
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
+    except Preempted:
+        click.echo("paceline: told to end", err=True)
+        sys.exit(EXIT_PREEMPTED)
     finally:
-        if signal.getsignal(signal.SIGINT) is end:
-            for number, handler in before.items():
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:
                 signal.signal(number, handler)
 
 
 class UserInterrupt(click.ClickException):
     """Ctrl-C or a signal: what is finished is kept, and the sentence says how to go on."""
 
-    def __init__(self, folder: Path, cause: KeyboardInterrupt) -> None:
+    def __init__(self, folder: Path, cause: KeyboardInterrupt, command: str = "run") -> None:
         self.status = EXIT_PREEMPTED if isinstance(cause, Preempted) else EXIT_INTERRUPTED
         what = "told to end" if isinstance(cause, Preempted) else "interrupted"
-        super().__init__(f"{what}; finished launches are kept: paceline run --resume {folder}")
+        super().__init__(f"{what}; finished launches are kept: paceline {command} --resume {folder}")
 
     def show(self, file: Any = None) -> None:
         """One line on stderr, then the status."""

@@ -79,11 +79,15 @@ def same_weights(reports: Sequence[RankReport]) -> GateOutcome:
         if tensor.sha256 != first.sha256:
             return fails(
                 "weights",
-                f"{tensor.name} differs on rank {rank}, replica {tensor.replica}: norm {tensor.norm:.9g}, "
-                f"expected {first.norm:.9g} as on rank 0; the exchange did not reach it",
+                f"{tensor.name} differs on rank {rank}, replica {tensor.replica}: norm {_said(tensor.norm)}, "
+                f"expected {_said(first.norm)} as on rank 0; the exchange did not reach it",
             )
     names = {name: sum(tensor.name == name for _, tensor in copies) for name in expected}
     for name, count in names.items():
         if count != replicas:
             return fails("weights", f"{name} was found on {count} of {replicas} replicas")
     return holds("weights", f"{len(expected)} tensors bitwise equal on {replicas} replicas")
+
+
+def _said(norm: float | None) -> str:
+    return "not finite" if norm is None else f"{norm:.9g}"

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ import psutil
 from bench.errors import UserError
 from bench.hosts import network, shell
 from bench.hosts.spec import Spec, check_room
+from bench.termination import undisturbed
 
 IDENTIFIER = r"[0-9a-f]{6}"
 PROGRAMS = ("ip", "tc", "unshare")
@@ -159,17 +159,20 @@ def _locked(path: Path) -> Iterator[bool]:
 def _make(identifier: str, spec: Spec) -> None:
     names = [network.host_name(host) for host in range(spec.count)]
     folder = shell.shell_folder(identifier)
-    folder.mkdir(parents=True, mode=0o755)
+    for path in (folder.parent, folder, FILES):  # a mode is not that of the parents made with it
+        path.mkdir(mode=0o755, exist_ok=True)
     program = folder / "ssh"
     program.write_text(shell.ssh(identifier, names))
     program.chmod(0o755)
     for name in names:
         files = FILES / network.namespace(identifier, name)
-        files.mkdir(parents=True)
+        files.mkdir(mode=0o755)
         (files / "hosts").write_text(network.hosts_file(spec))
+        (files / "hosts").chmod(0o644)  # root's umask may let others write it
     for command in network.commands(identifier, spec):
         _run(command)
     _file(identifier).write_bytes(msgspec.json.encode(spec))
+    _file(identifier).chmod(0o644)
 
 
 def _run(command: tuple[str, ...]) -> None:
@@ -183,12 +186,13 @@ def _run(command: tuple[str, ...]) -> None:
 
 
 def _remove(identifier: str) -> None:
-    """All that is left of the set, in an order in which a second call can finish what a first one began."""
-    with _undisturbed():
+    """All that is left of the set, in an order in which a second call can finish what a first one began. A terminal's
+    Ctrl-C reaches neither this process before the end nor its children, which have sessions of their own."""
+    with undisturbed():
         spaces = sorted(NAMESPACES.glob(f"{network.namespace(identifier, '')}*"))
         _end_processes([space.name for space in spaces])
         for space in spaces:
-            subprocess.run(("ip", "netns", "del", space.name), capture_output=True, check=False)
+            subprocess.run(("ip", "netns", "del", space.name), capture_output=True, start_new_session=True, check=False)
         for files in FILES.glob(f"{network.namespace(identifier, '')}*"):
             shutil.rmtree(files, ignore_errors=True)
         shutil.rmtree(shell.STATE / identifier, ignore_errors=True)
@@ -198,7 +202,9 @@ def _end_processes(spaces: list[str]) -> None:
     """A namespace lives as long as a process in it."""
     processes = []
     for space in spaces:
-        listed = subprocess.run(("ip", "netns", "pids", space), capture_output=True, text=True, check=False)
+        listed = subprocess.run(
+            ("ip", "netns", "pids", space), capture_output=True, text=True, start_new_session=True, check=False
+        )
         for pid in listed.stdout.split():
             with suppress(psutil.Error):
                 processes.append(psutil.Process(int(pid)))
@@ -207,18 +213,3 @@ def _end_processes(spaces: list[str]) -> None:
             with suppress(psutil.Error):
                 process.send_signal(number)
         _, processes = psutil.wait_procs(processes, timeout=TERMINATE_S)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not cut the clearing short."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

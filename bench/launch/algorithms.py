@@ -22,6 +22,8 @@ def algorithm_variables(trial: Trial) -> dict[str, str]:
         variables |= {f"OMPI_MCA_{name}": str(value) for name, value in tuned(OPEN_MPI[trial.allreduce]).items()}
     if trial.allreduce in NCCL:
         variables |= {"NCCL_ALGO": NCCL[trial.allreduce]}
+    if "nccl_protocol" in trial.options:
+        variables |= {"NCCL_PROTO": str(trial.options["nccl_protocol"])}
     return variables
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 import shlex
 import socket
@@ -16,17 +16,21 @@ from bench import catalog
 from bench.errors import UserError
 from bench.launch.algorithms import algorithm_variables
 from bench.records import Trial
+from bench.redaction import is_secret
 
 # What ranks inherit. Launchers put the environment on command lines that every user of a host can read, so it
-# is an allow-list, and a name that sounds like a secret is never on it.
+# is an allow-list, and what sounds or looks like a secret is never on it.
 INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "CUDA_HOME",
-             "XDG_CACHE_HOME")  # fmt: skip
+             "CUDA_DEVICE_ORDER", "XDG_CACHE_HOME")  # fmt: skip
 INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GLOO_", "OMPI_MCA_", "UCX_", "OPENBLAS_")
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY($|_)", re.IGNORECASE)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # horovodrun gives names to a shell as they are
 # A rank's place belongs to its own launcher: an outer one's must not leak in. The all-reduce belongs to the study.
 PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)|NCCL_ALGO$")
 INTERFACES = re.compile(r"[A-Za-z0-9_.:@-]{1,15}(,[A-Za-z0-9_.:@-]{1,15})*")
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
+# horovodrun gives two paths to a shell unquoted: the key's, and the run's folder where a rank is on another host. A
+# blank in the second one does no harm.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@%:,=][A-Za-z0-9_./+@%:,=-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,8 @@ def allowed(inherited: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in inherited.items()
-        if (name in INHERITED or name.startswith(INHERITED_PREFIXES))
-        and not SECRET.search(name)
+        if (name in INHERITED or (name.startswith(INHERITED_PREFIXES) and not is_secret(name, value)))
+        and VARIABLE.fullmatch(name)
         and not PLACES.match(name)
     }
 
@@ -149,6 +153,8 @@ def commands(trial: Trial, folder: Path, python: str, cluster: Cluster, inherite
         return _torchrun_on_hosts(count, cluster, variables, worker)
     if trial.launcher == "local":
         return [Command((*cluster.door, *worker), {**variables, **_local_place(rank, count)}) for rank in range(count)]
+    if trial.launcher == "horovodrun":
+        _refuse_shell_words(cluster, folder)
     prefix = {"horovodrun": _horovodrun, "torchrun": _torchrun, "mpirun": _mpirun}[trial.launcher]
     return [Command((*cluster.door, *prefix(count, cluster, variables), *worker), variables)]
 
@@ -160,6 +166,21 @@ def _local_place(rank: int, count: int) -> dict[str, str]:
         "PACELINE_LOCAL_RANK": str(rank),
         "PACELINE_LOCAL_SIZE": str(count),
     }
+
+
+def _refuse_shell_words(cluster: Cluster, folder: Path) -> None:
+    """Raises UserError for what horovodrun would have a shell read as more than a path."""
+    elsewhere = any(not _is_here(name, cluster) for name, _ in cluster.hosts)
+    reached = str(folder).replace(" ", "") if elsewhere else None
+    for what, path in (("-i", cluster.ssh_identity_file), ("--runs", reached)):
+        if path is not None and not PLAIN_PATH.fullmatch(path):
+            raise UserError(
+                f"{what}: horovodrun gives the path {path!r} to a shell; use one of letters, digits and _./+@%:,=- only"
+            )
+
+
+def _is_here(host: str, cluster: Cluster) -> bool:
+    return not cluster.emulated and host in ("localhost", socket.gethostname())
 
 
 def _horovodrun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -178,7 +199,7 @@ def _mpirun(count: int, cluster: Cluster, variables: Mapping[str, str]) -> tuple
     """Open MPI. Ranks are not bound to cores, as under the other launchers: threads decide, and they are recorded."""
     argv = [_program("mpirun", cluster), "-np", str(count), "--bind-to", "none", "--oversubscribe"]
     argv += ["-H", _hosts(cluster, count)]
-    if getpass.getuser() == "root":
+    if os.geteuid() == 0:
         argv.append("--allow-run-as-root")
     if cluster.network_interface is not None:
         argv += ["--mca", "btl_tcp_if_include", cluster.network_interface]
@@ -236,7 +257,7 @@ def _shares(count: int, cluster: Cluster) -> list[tuple[str, int]]:
 
 def _reached(host: str, argv: tuple[str, ...], cluster: Cluster, variables: Mapping[str, str]) -> tuple[str, ...]:
     """The words that start `argv` on that host; as horovodrun does it, this machine is not reached over ssh."""
-    if not cluster.emulated and host in ("localhost", socket.gethostname()):
+    if _is_here(host, cluster):
         return argv
     options = ["-o", "BatchMode=yes"]
     if cluster.ssh_port is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.launch.deadlines import WINDOW_FLOOR_S, deadline_s
 from bench.records import Line, Phase, RankInfo, Trial, Window
 
 STACKS_S = stacks.CHECK_S + 3.0  # how long the ranks get to leave their stacks
+CONTINUED_S = 2.0  # and one that was stopped, for the signal that waits for it
 ORDER = (None, "start", "build", "warmup", "windows", "finish", "stop", "end")
 
 
@@ -43,10 +44,14 @@ class Watch:
         for rank in range(self.ranks):
             if (self.folder / f"rank-{rank}.error").exists():
                 return True
-            pid = self._pid(rank)
-            if pid is not None and not _runs(pid) and not self._has_ended(rank):
+            # a zombie, which has ended and only its launcher has not taken note, has no command line
+            if self._info(rank) and self._process(rank) is None and not self._has_ended(rank):
                 return True
         return False
+
+    def has_ended(self) -> bool:
+        """True when every rank has written its last line."""
+        return all(self._has_ended(rank) for rank in range(self.ranks))
 
     def hung(self) -> str | None:
         """The sentence when no rank has written anything for longer than its phase allows; saves every rank's stacks.
@@ -73,16 +78,16 @@ class Watch:
 
     def _blame(self, lines: list[list[Line]], phases: list[str | None]) -> str:
         """Who did not arrive: a rank that does not respond, else the one that wrote least, else where all stand."""
+        silent = self.save_stacks()
         absent = [rank for rank in range(self.ranks) if not lines[rank]]
         if absent:
             return f"rank {absent[0]} never arrived"
-        self._ask_for_stacks()
         hosts = [info.host for of_rank in lines if isinstance(info := of_rank[0], RankInfo)]
         stands = [self._where(rank) for rank in range(self.ranks)]
-        silent = [rank for rank, at in enumerate(stands) if at is None]
         if silent and len(silent) < self.ranks:
-            rank = silent[0]
-            return f"rank {rank} does not respond{self._state(rank)} in {phases[rank]}; the others wait for it"
+            rank, state = next(iter(silent.items()))
+            at = f" at {stands[rank]}" if stands[rank] else ""
+            return f"rank {rank} does not respond{state} in {phases[rank]}{at}; the others wait for it"
         least = min(map(len, lines))
         behind = [rank for rank in range(self.ranks) if len(lines[rank]) == least]
         if len(behind) == self.ranks:
@@ -97,15 +102,30 @@ class Watch:
             places = f"all ranks respond and wait, as when a link between {between} is cut: {places}"
         return f"{places} (stacks: {self.folder}/rank-*.stack)"
 
-    def _ask_for_stacks(self) -> None:
+    def save_stacks(self) -> dict[int, str]:
+        """Leaves every rank's beside its log. Returns those that arrived and do not respond, each with what the system
+        says of it, such as " (process stopped)". One that is stopped is then let go on, so that it leaves its own: for
+        a launch that is about to be ended."""
         stacks.request_file(self.folder).touch()
-        for rank in range(self.ranks):
-            pid = self._pid(rank)
-            if pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, stacks.SIGNAL)
-        until = self.clock() + STACKS_S
-        while self.clock() < until and any(self._where(rank) is None for rank in range(self.ranks)):
+        arrived = {rank for rank in range(self.ranks) if self._size(rank)}
+        halted = {rank for rank in arrived if "stopped" in self._state(rank)}
+        self._signal(arrived, stacks.SIGNAL)
+        self._await_stacks(arrived - halted, STACKS_S)
+        silent = {rank: self._state(rank) for rank in sorted(arrived) if self._where(rank) is None}
+        self._signal(halted, signal.SIGCONT)
+        self._await_stacks(halted, CONTINUED_S)
+        return silent
+
+    def _signal(self, ranks: Iterable[int], number: signal.Signals) -> None:
+        for rank in ranks:
+            process = self._process(rank)
+            if process is not None:
+                with suppress(psutil.Error):
+                    process.send_signal(number)
+
+    def _await_stacks(self, ranks: Iterable[int], longest_s: float) -> None:
+        until = self.clock() + longest_s
+        while self.clock() < until and any(self._where(rank) is None for rank in ranks):
             time.sleep(0.1)
 
     def _where(self, rank: int) -> str | None:
@@ -118,21 +138,30 @@ class Watch:
             return ""
 
     def _state(self, rank: int) -> str:
-        """ " (stopped)" and the like, where the system tells."""
-        pid = self._pid(rank)
+        """ " (process stopped)" and the like, where the system tells."""
+        process = self._process(rank)
         try:
-            return "" if pid is None else f" (process {psutil.Process(pid).status()})"
+            return "" if process is None else f" (process {process.status()})"
         except psutil.Error:
             return ""
 
-    def _pid(self, rank: int) -> int | None:
-        """Process id of a rank on this host, None where it has not started or runs elsewhere."""
+    def _process(self, rank: int) -> psutil.Process | None:
+        """A rank's own on this host. None where there is none, or another's has the number that it had."""
+        info = self._info(rank)
+        try:
+            found = psutil.Process(info.pid) if info else None
+            return found if found and str(self.folder) in found.cmdline() else None
+        except psutil.Error:
+            return None
+
+    def _info(self, rank: int) -> RankInfo | None:
+        """Of a rank whose processes can be seen from here, None where it has not started or runs elsewhere."""
         try:
             with (self.folder / f"rank-{rank}.jsonl").open("rb") as lines:
                 info = journal.decode_line(lines.readline())
         except (OSError, TrialError):
             return None
-        return info.pid if isinstance(info, RankInfo) and info.host in self.here else None
+        return info if isinstance(info, RankInfo) and info.host in self.here else None
 
     def _size(self, rank: int) -> int:
         try:
@@ -148,11 +177,3 @@ class Watch:
     def _has_ended(self, rank: int) -> bool:
         lines = self._lines(rank)
         return bool(lines) and isinstance(lines[-1], Phase) and lines[-1].name == "end"
-
-
-def _runs(pid: int) -> bool:
-    """False also for a zombie: it has ended, and only its launcher has not taken note."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

@@ -5,6 +5,8 @@ launches. Rates and ratios are multiplicative, so their logarithms are averaged 
 docs/statistics.md says how the methods were chosen and what they were measured to be worth.
 """
 
+from bench.stats.changes import RUNS_FOR_CHANGE as RUNS_FOR_CHANGE
+from bench.stats.changes import changes as changes
 from bench.stats.estimates import CONFIDENCE as CONFIDENCE
 from bench.stats.estimates import LAUNCHES_FOR_INTERVAL as LAUNCHES_FOR_INTERVAL
 from bench.stats.estimates import PRACTICAL_DIFFERENCE as PRACTICAL_DIFFERENCE
@@ -40,11 +42,14 @@ from bench.stats.sequence import half_width as half_width
 from bench.stats.sequence import settled as settled
 from bench.stats.sequence import stopping as stopping
 from bench.stats.stragglers import CHRONIC_WINDOWS as CHRONIC_WINDOWS
+from bench.stats.stragglers import LATE as LATE
 from bench.stats.stragglers import Readiness as Readiness
 from bench.stats.stragglers import readiness as readiness
 from bench.stats.windows import Integers as Integers
 from bench.stats.windows import Pace as Pace
+from bench.stats.windows import fences as fences
 from bench.stats.windows import num_outliers as num_outliers
 from bench.stats.windows import pace as pace
+from bench.stats.windows import pace_of_ranks as pace_of_ranks
 from bench.stats.windows import quantile as quantile
 from bench.stats.windows import throughput as throughput

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,12 +108,21 @@ def _divided(found: Estimate | None, replicas: int) -> Estimate | None:
 
 
 def _fit(columns: Sequence[NDArray[np.float64]], times: Sequence[float]) -> list[float] | None:
-    """Coefficients, none negative, that minimise the sum of ((model - time) / time)^2 (Lawson and Hanson's NNLS)."""
-    from scipy import optimize
+    """Coefficients, none negative, that minimise the sum of ((model - time) / time)^2.
 
+    Those of the optimum that are not 0 are the ordinary least squares of their own columns. Of two or three columns all
+    choices are soon tried; scipy's NNLS finds the same, and takes a third of a second to import.
+    """
     design = np.stack(columns, axis=-1)
     if np.linalg.matrix_rank(design) < len(columns):
         return None
-    measured = np.asarray(times, np.float64)
-    coefficients, _ = optimize.nnls(design / measured[:, None], np.ones_like(measured))
-    return [float(value) for value in coefficients]
+    relative = design / np.asarray(times, np.float64)[:, None]
+    least, best = float(len(times)), np.zeros(len(columns))  # the model that is 0 everywhere
+    for count in range(1, len(columns) + 1):
+        for kept in itertools.combinations(range(len(columns)), count):
+            found = np.zeros(len(columns))
+            found[list(kept)] = np.linalg.lstsq(relative[:, kept], np.ones(len(relative)))[0]
+            error = float(np.sum((relative @ found - 1) ** 2))
+            if found.min() >= 0 and error < least:
+                least, best = error, found
+    return [float(value) for value in best]

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 # A rank is late in a window when it needs so much longer than the median of the others.
 LATE = 0.05
@@ -37,7 +40,7 @@ class Readiness:
     transient: float
 
 
-def readiness(ready_ms: Sequence[Sequence[float]]) -> Readiness | None:
+def readiness(ready_ms: Sequence[Sequence[float]] | Floats) -> Readiness | None:
     """`ready_ms`: axes (window, rank), milliseconds per step. None for fewer than two ranks, or no window.
 
     >>> readiness([[10.0, 13.0]] * 8).chronic
@@ -46,18 +49,38 @@ def readiness(ready_ms: Sequence[Sequence[float]]) -> Readiness | None:
     times = np.asarray(ready_ms, np.float64)
     if times.ndim != 2 or not len(times) or times.shape[1] < 2:
         return None
-    ranks = times.shape[1]
-    others = np.stack([np.median(np.delete(times, rank, axis=1), axis=1) for rank in range(ranks)], axis=1)
+    others = _median_of_others(times)
     late = times > others * (1 + LATE)
     share = late.mean(axis=0)
-    chronic = [rank for rank in range(ranks) if share[rank] >= CHRONIC and len(times) >= CHRONIC_WINDOWS]
-    rest = [rank for rank in range(ranks) if rank not in chronic]
+    lasting = (share >= CHRONIC) & (len(times) >= CHRONIC_WINDOWS)
     return Readiness(
         ready_ms=tuple(np.median(times, axis=0).tolist()),
         skew_ms=float(np.median(times.max(axis=1) - times.min(axis=1))),
         late_share=tuple(share.tolist()),
         late_ms=tuple(np.median(times - others, axis=0).tolist()),
         windows=len(times),
-        chronic=tuple(chronic),
-        transient=float(late[:, rest].any(axis=1).mean()) if rest else 0.0,
+        chronic=tuple(np.flatnonzero(lasting).tolist()),
+        transient=float(late[:, ~lasting].any(axis=1).mean()),
     )
+
+
+def _median_of_others(times: Floats) -> Floats:
+    """Axes (window, rank), both ways: the median of the window's other ranks. Taking a value from a sorted row moves
+    the middle by half a place, away from it: only the three values about the middle are ever needed.
+
+    >>> _median_of_others(np.array([[1.0, 2.0, 4.0, 8.0]])).tolist()
+    [[4.0, 4.0, 2.0, 2.0]]
+    >>> _median_of_others(np.array([[1.0, 2.0, 4.0]])).tolist()
+    [[3.0, 2.5, 1.5]]
+    """
+    ranks = times.shape[1]
+    middle = ranks // 2
+    about = [middle - 1, middle] if ranks % 2 == 0 else [middle - 1, middle, middle + 1]
+    low, *rest = np.partition(times, about, axis=1)[:, about].T[:, :, None]
+    if ranks % 2 == 0:
+        of_even: Floats = np.where(times <= low, rest[0], low)
+        return of_even
+    centre, high = rest
+    above = np.where(times == centre, (low + high) / 2, (low + centre) / 2)
+    of_odd: Floats = np.where(times < centre, (centre + high) / 2, above)
+    return of_odd

@@ -44,6 +44,16 @@ def pace(index: Sequence[int], samples: Sequence[int], duration_ns: Sequence[int
     return Pace(windows, total, slowest, slowest - fastest)
 
 
+def pace_of_ranks(index: Integers, samples: Integers, duration_ns: Integers) -> Pace:
+    """The same of a whole launch, whose ranks all have the same windows: axes (window) of `index`, else (rank, window).
+
+    >>> pace_of_ranks(np.array([3]), np.array([[40], [40]]), np.array([[50], [60]])).skew_ns.tolist()
+    [10]
+    """
+    slowest = duration_ns.max(axis=0)
+    return Pace(index, samples.sum(axis=0), slowest, slowest - duration_ns.min(axis=0))
+
+
 def throughput(samples: Sequence[int] | Integers, duration_ns: Sequence[int] | Integers) -> float | None:
     """Total over total, per second: sum of samples / sum of window times; never a mean of rates. None without time.
 
@@ -63,15 +73,24 @@ def quantile(values: Sequence[float] | NDArray[Any], probability: float) -> floa
 
 
 def num_outliers(values: Sequence[float] | NDArray[Any]) -> int:
-    """How many lie more than 1.5 quartile ranges beyond the quartiles (Tukey's fences, 1977). For counting only:
-    they stay in every estimate, because a job pays for its slow windows. Below four values there are none.
+    """How many lie beyond the fences. For counting only: they stay in every estimate, because a job pays for its slow
+    windows.
 
     >>> num_outliers([10, 11, 12, 13, 14, 30])
     1
     """
+    array, found = np.asarray(values, np.float64), fences(values)
+    return 0 if found is None else int(np.sum((array < found[0]) | (array > found[1])))
+
+
+def fences(values: Sequence[float] | NDArray[Any]) -> tuple[float, float] | None:
+    """1.5 quartile ranges beyond the quartiles (Tukey, 1977). None of fewer than four values.
+
+    >>> fences([10, 11, 12, 13, 14])
+    (8.0, 16.0)
+    """
     if len(values) < 4:
-        return 0
-    array = np.asarray(values, np.float64)
-    low, high = np.quantile(array, [0.25, 0.75])
+        return None
+    low, high = np.quantile(np.asarray(values, np.float64), [0.25, 0.75])
     reach = 1.5 * (high - low)
-    return int(np.sum((array < low - reach) | (array > high + reach)))
+    return float(low - reach), float(high + reach)

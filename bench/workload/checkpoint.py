@@ -107,6 +107,7 @@ def prepare(workload: Workload, labels: tuple[str, ...], cache: Path) -> Path:
     folder = cache / "checkpoints" / key.hexdigest()[:32]
 
     def fill(staged: Path) -> None:
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         shapes = tensor_shapes(config, workload.task, len(labels))
@@ -114,7 +115,10 @@ def prepare(workload: Workload, labels: tuple[str, ...], cache: Path) -> Path:
         for name, shape in shapes.items():
             if name not in tensors:
                 tensors[name] = initial_tensor(name, shape, workload.seed, config.initializer_range)
-        save_file(tensors, staged / "model.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(tensors, staged / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(str(error)) from None
         (staged / "config.json").write_bytes(msgspec.json.format(written, indent=2))
 
     if workload.task != "pretraining" and not labels:

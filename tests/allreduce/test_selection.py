@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from backends import _horovod_mpi, _torch_nccl
+from backends import _horovod_mpi, _nccl
 from bench import catalog
 from bench.launch.algorithms import algorithm_variables
 from bench.launch.commands import environment
@@ -43,7 +43,8 @@ def test_what_cannot_be_selected_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked(DDP, allreduce="halving_doubling") == (
         "torch_ddp cannot select all-reduce halving_doubling; it has auto, ring, tree"
     )
-    assert asked(HOROVOD, allreduce="ring") == "torch_horovod cannot select all-reduce ring; it has auto"
+    assert asked(HOROVOD, allreduce="ring") is None  # by NCCL
+    assert asked(HOROVOD, allreduce="star") == ("torch_horovod cannot select all-reduce star; it has auto, ring, tree")
 
 
 def test_horovod_selects_over_mpi_only() -> None:
@@ -105,8 +106,8 @@ def test_nccl_is_believed_by_its_log_and_not_by_its_variable(monkeypatch: pytest
     monkeypatch.setenv("NCCL_ALGO", "allreduce:tree")
     line = "h0:1:2 [0] NCCL INFO {}: 4194304 Bytes -> Algo {} proto SIMPLE channel{{Lo..Hi}}={{0..1}}\n"
     tree, ring = line.format("AllReduce", "TREE"), line.format("AllReduce", "RING")
-    assert _torch_nccl.forced() == "tree"
-    assert _torch_nccl.algorithm_in(tree * 2 + line.format("Broadcast", "RING"))[0] == "tree"
-    assert _torch_nccl.algorithm_in(ring)[0] == "ring"
-    assert _torch_nccl.algorithm_in(ring + tree)[0] == "unknown"
-    assert _torch_nccl.algorithm_in("")[0] == "unknown"
+    assert _nccl.forced() == "tree"
+    assert _nccl.algorithm_in(tree * 2 + line.format("Broadcast", "RING"))[0] == "tree"
+    assert _nccl.algorithm_in(ring)[0] == "ring"
+    assert _nccl.algorithm_in(ring + tree)[0] == "unknown"
+    assert _nccl.algorithm_in("")[0] == "unknown"

@@ -290,7 +290,7 @@ def test_a_sweep_of_real_processes_leaves_one_whole_file_and_says_which_launch_f
     folder, made = sweep.sweep(loaded, wanted, runs, Cluster(), Observer())
     sound, faulty = made.trials
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["collectives.json", "study.yaml", sound.id, faulty.id]
+        [".lock", "collectives.json", "study.yaml", "sweep-plan.json", sound.id, faulty.id]
     )
     assert [(one.trial_id, one.repeat) for one in made.launches] == made.order
     assert {one.trial_id for one in made.launches if one.error} == {faulty.id}

@@ -53,15 +53,15 @@ class Launch:
 
 
 class Room:
-    """A core for each replica of what runs at a time; a launch that wants more than there are runs alone."""
+    """A core for each rank of what runs at a time; a launch that wants more than there are runs alone."""
 
     def __init__(self, cores: int) -> None:
         self.cores = self._free = cores
         self._changed = threading.Condition()
 
     @contextmanager
-    def of(self, replicas: int) -> Iterator[None]:
-        wanted = min(replicas, self.cores)
+    def of(self, ranks: int) -> Iterator[None]:
+        wanted = min(ranks, self.cores)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
             self._free -= wanted
@@ -80,7 +80,7 @@ class Launches:
         self._folder = folder
         self._lock = threading.RLock()
         self._seen: dict[tuple[Any, ...], Future[Launch]] = {}
-        # Nothing is timed: while one replica traces its graphs on one core, another launch has the other. But ranks
+        # Nothing is timed: while one rank traces its graphs on one core, another launch has the other. But ranks
         # that wait for one another in each of many exchanges take ten times as long beside others that do.
         self._room = Room(len(os.sched_getaffinity(0)))
         self._pool = ThreadPoolExecutor(max_workers=min(4, self._room.cores))
@@ -119,7 +119,7 @@ class Launches:
             given = [self.plan(scenario, backend, replicas, options) for scenario in scenarios]
             folder = self.folder()
         trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=launcher)
-        with self._room.of(replicas):
+        with self._room.of(commands.ranks(trial)[0]):
             return start(trial, given, folder)
 
     def folder(self) -> Path:

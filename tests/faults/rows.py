@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import journal
+from bench import journal, stacks
 from bench.records import RankInfo, Repeat, Result, Window
 from bench.storage import unseal
 
@@ -35,6 +35,7 @@ replicas: 2
 """
 DEAD_RANK_S = 15.0
 HUNG_S = 3.0 + 15.0
+PREEMPTED_S = 25.0  # Slurm and Kubernetes give 30 s between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ def _from_outside(number: signal.Signals, pattern: str, within_s: float) -> Call
         took_s = time.monotonic() - began
         assert took_s < within_s, f"noticed after {took_s:.1f} s"
         _row_says(running, pattern)
+        if number == signal.SIGSTOP:
+            saved = [path.read_text() for path in folder.glob("runs/fault-*/*/0/rank-*.stack")]
+            assert sum(stacks.innermost(text) is not None for text in saved) == 2, saved
         return took_s
 
     return do
@@ -180,6 +184,35 @@ def _parent(number: signal.Signals, times: int, status: int, within_s: float) ->
     return do
 
 
+def _preempted_in_a_hang(folder: Path) -> float:
+    """A rank is stopped, so that it answers no signal; then the scheduler's SIGTERM comes."""
+    running = Running(folder, "repeats: 1\noptions: {step_ms: 8}\n", STUDY.replace("patience: 0.1", "patience: 10"))
+    os.kill(running.measuring(1).pid, signal.SIGSTOP)
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    status, _, said = running.end()
+    took_s = time.monotonic() - began
+    assert (status, took_s < PREEMPTED_S) == (75, True), (status, took_s, said)
+    return took_s
+
+
+def _resumed_at_once(folder: Path) -> float:
+    """The ranks of a killed parent still run, one of them stopped, when the next parent starts in their folder."""
+    running = Running(folder, "repeats: 1\noptions: {step_ms: 8}\n")
+    stopped = running.measuring(1)
+    ranks = running.ranks()
+    os.kill(stopped.pid, signal.SIGSTOP)
+    running.process.kill()
+    running.process.wait()
+    began = time.monotonic()
+    (run,) = folder.glob("runs/fault-*")
+    resume(run, 1)
+    took_s = time.monotonic() - began
+    running.end()
+    assert [rank for rank in ranks if rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE] == []
+    return took_s
+
+
 def resume(run_folder: Path, launches: int) -> None:
     """Completes the run; every launch is then there and whole."""
     argv = [sys.executable, "-P", "-m", "bench", "run", "--resume", str(run_folder)]
@@ -194,8 +227,8 @@ NAMED = "the row names the rank, the others are ended and the next trial runs"
 NULL_FAULTS = (
     Fault("rank killed (SIGKILL)", NAMED, _from_outside(signal.SIGKILL, "rank 1 died in windows without a word", DEAD_RANK_S)),
     Fault("rank killed (SIGTERM)", NAMED, _from_outside(signal.SIGTERM, "rank 1 .*(ended by SIGTERM|died)", DEAD_RANK_S)),
-    Fault("rank stopped (SIGSTOP)", "the row names the rank that does not respond, stacks of the others are saved",
-          _from_outside(signal.SIGSTOP, r"hung: .*rank 1 does not respond \(process stopped\) in windows", HUNG_S)),
+    Fault("rank stopped (SIGSTOP)", "the row names the rank that does not respond; every rank's stack is saved, its own too",
+          _from_outside(signal.SIGSTOP, r"hung: .*rank 1 does not respond \(process stopped\) in windows at ", HUNG_S)),
     Fault("rank crashes (SIGSEGV)", NAMED, _from_inside("fault: segv, fault_at: 5", "rank 1 died in (warmup|windows)", DEAD_RANK_S)),
     Fault("rank hangs in a step", "the row names the rank and where it stands",
           _from_inside("fault: hang, fault_at: 5", r"hung: .*rank 1 did not arrive: in windows at _fault \(_programmed.py:\d+\)", HUNG_S + 3)),
@@ -214,4 +247,8 @@ NULL_FAULTS = (
     Fault("ctrl-C once", "ranks end, finished launches are kept, exit status 130; --resume completes",
           _parent(signal.SIGINT, 1, 130, 15.0)),
     Fault("ctrl-C twice", "as once", _parent(signal.SIGINT, 2, 130, 15.0)),
+    Fault("told to end while a rank hangs", "over within 25 s, though the rank answers no signal; exit status 75",
+          _preempted_in_a_hang),
+    Fault("parent killed, resumed at once", "ranks that it left are ended before the launch is made anew",
+          _resumed_at_once),
 )  # fmt: skip

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from bench import catalog, run, study
+from bench import catalog, redaction, run, study
 from bench.errors import UserError
-from bench.launch.commands import Cluster
+from bench.launch.commands import Cluster, allowed, commands
+from bench.launch.execute import execute
+from bench.launch.watch import Watch
+from bench.points import Header
+from bench.records import Trial
 
 SECRET = "hunter2-planted-token"
 STUDY = """
@@ -43,12 +49,22 @@ def injections(marker: Path) -> list[str]:
     return [f"x; {touch}", f"$({touch})", f"`{touch}`", f"x' ; {touch} ; '", f'x" ; {touch} ; "', f"x\n{touch}\n", f"| {touch}", f"-x={touch}"]  # fmt: skip
 
 
-FIELDS = ("name", "backend", "launcher", "workload.task", "workload.model", "workload.data", "workload.validation",
-          "workload.vocabulary", "optimizer.name", "compute", "wire", "allreduce")  # fmt: skip
+def _texts(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
+    """Of a record and those in it: the fields that hold a text."""
+    for field in msgspec.structs.fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _texts(field.type, f"{prefix}{field.name}.")
+        elif "str" in str(field.type) or "Literal" in str(field.type):
+            yield prefix + field.name
+
+
+# `options` are a backend's own: their names are checked, and their values are not on any command line.
+FIELDS = sorted({*_texts(Header), *_texts(Trial)} - {"options"})
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_command_in_a_field_of_the_study_is_refused_and_not_run(tmp_path, field):
+    assert {"name", "workload.data", "optimizer.name"} < set(FIELDS)
     marker = tmp_path / "ran"
     section, _, key = field.rpartition(".")
     for injected in injections(marker):
@@ -102,6 +118,11 @@ def test_a_run_folder_with_a_command_in_its_name_is_only_a_folder(tmp_path, laun
         "NCCL_SECRET": SECRET,
         "HTTPS_PROXY": f"http://user:{SECRET}@proxy:1/",
         "NCCL_NET_PLUGIN_URL": f"https://user:{SECRET}@host/",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "HOROVOD_HEADER": f"Authorization: Bearer {SECRET}",
+        "UCX_SOURCE": f"https://{SECRET}@host/x",
+        "NETRC_LINE": f"machine host login me password {SECRET}",
+        "NCCL_X; touch ran;": "x",
     }
     done = paceline("run", "study.yaml", "--runs", runs, cwd=tmp_path, **planted)
     assert done.returncode == 0, done.stderr + done.stdout
@@ -110,4 +131,69 @@ def test_a_run_folder_with_a_command_in_its_name_is_only_a_folder(tmp_path, laun
     assert any(path.name == "report.html" for path in files)
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
     assert SECRET not in done.stdout + done.stderr
+    assert all("NCCL_X;" not in text.read_text() for text in files if text.suffix in (".json", ".html"))
     assert {path.stat().st_mode & 0o077 for path in runs.iterdir() if path.name.startswith("safe")} == {0}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("https://me:p@ss@host/p", "https://me:***@host/p"),
+        ("clone https://ghp_0123456789abcdef@github.com/x", "clone https://***@github.com/x"),
+        ("Authorization: Bearer abcdefghijklmnopqrst", "Authorization: Bearer ***"),
+        ("{'authorization': 'Basic dXNlcjpwYXNz'}", "{'authorization': 'Basic ***'}"),
+        ("-H 'X-Api-Key: abcdefgh1234'", "-H 'X-Api-Key: ***'"),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "AWS_SECRET_ACCESS_KEY=***"),
+        ("machine host login me password hunter2", "machine host login me password ***"),
+        ("s3://b/k?X-Amz-Signature=abcdef123456&x=1", "s3://b/k?X-Amz-Signature=***&x=1"),
+        ("token hf_abcdefghijklmnopqrst is", "token hf_*** is"),
+    ],
+)
+def test_what_has_the_form_of_a_secret_is_taken_out_of_a_text(text: str, clean: str) -> None:
+    assert redaction.redacted(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pad_token: [PAD], 12345678 tokens", "bert.encoder.layer.1.attention.self.key.weight: 0.123456789",
+     "tcp://10.0.0.1:29500, tcp://[::1]:123", "password authentication failed", "num_key_value_heads=8"],
+)  # fmt: skip
+def test_what_only_sounds_like_one_stays(text: str) -> None:
+    assert redaction.redacted(text) == text
+
+
+def test_logs_and_errors_of_a_launch_keep_no_secret_and_keep_their_times(tmp_path, monkeypatch):
+    """A rank's library may print what it was told, or what it found in a file of the person's home."""
+    monkeypatch.setenv("MY_API_KEY", SECRET)
+    says = f"print('{SECRET} and {SECRET[:8]}; Authorization: Bearer 0123456789abcdefgh', flush=True)"
+    code = f"from pathlib import Path; import os; error = Path('rank-0.error'); error.write_text('{SECRET}'); os.utime(error, (5, 5)); {says}"
+    started = commands(Trial(backend="null", launcher="local", replicas=1), tmp_path, sys.executable, Cluster(), {})
+    started = [type(started[0])((sys.executable, "-c", code), {})]
+    execute(started, Watch(tmp_path, 1, Trial(backend="null"), 1.0), 60.0, tmp_path / "lease")
+    assert (tmp_path / "launcher.txt").read_text() == f"*** and {SECRET[:8]}; Authorization: Bearer ***\n"
+    assert (tmp_path / "rank-0.error").read_text() == "***"
+    assert (tmp_path / "rank-0.error").stat().st_mtime == 5
+
+
+def test_a_variable_reaches_the_ranks_by_a_plain_name_and_without_a_secret_in_it():
+    given = {
+        "NCCL_DEBUG": "INFO", "NCCL_X;touch ran;": "1", "NCCL_AUTH": "1", "UCX_URL": "http://me:secret@host",
+        "SSH_AUTH_SOCK": "/tmp/agent", "HF_TOKEN": "x",
+    }  # fmt: skip
+    assert allowed(given) == {"NCCL_DEBUG": "INFO", "SSH_AUTH_SOCK": "/tmp/agent"}
+
+
+def test_a_path_that_horovodrun_would_give_to_a_shell_is_refused(tmp_path):
+    key, elsewhere = tmp_path / "key; touch ran", (("h1", 1), ("localhost", 1))
+    key.touch()
+
+    def start(folder: Path, **cluster: object) -> None:
+        trial = Trial(backend="torch_ddp", replicas=2, launcher="horovodrun")
+        commands(trial, folder, sys.executable, Cluster(**cluster), {})  # type: ignore[arg-type]
+
+    with pytest.raises(UserError, match=r"^-i: horovodrun gives the path '.*key; touch ran' to a shell; "):
+        start(tmp_path, ssh_identity_file=str(key))
+    with pytest.raises(UserError, match=r"^--runs: horovodrun gives the path '.*\$\(touch\)' to a shell; "):
+        start(tmp_path / "$(touch)", hosts=elsewhere)
+    start(tmp_path / "$(touch)", hosts=(("localhost", 2),))
+    start(tmp_path / "a b", hosts=elsewhere, ssh_identity_file=str(tmp_path / "key"))

@@ -33,11 +33,11 @@ def test_a_backend_with_local_replicas_is_one_rank(tmp_path):
 def test_horovodruns_own_flags_are_passed_on_as_separate_arguments(tmp_path):
     given = argv(
         Trial(backend="torch_horovod", replicas=4), tmp_path, hosts=(("h1", 2), ("h2", 2)),
-        network_interface="eth0", mpi=True, ssh_port=2222, ssh_identity_file="/k/id; rm -rf x",
+        network_interface="eth0", mpi=True, ssh_port=2222, ssh_identity_file="/k/id",
     )  # fmt: skip
     assert given[:13] == (
         "/v/horovodrun", "-np", "4", "--mpi", "-H", "h1:2,h2:2", "--network-interfaces", "eth0",
-        "--ssh-port", "2222", "--ssh-identity-file", "/k/id; rm -rf x", "/v/python",
+        "--ssh-port", "2222", "--ssh-identity-file", "/k/id", "/v/python",
     )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ def rank_in_windows(runs: Path, study: str, rank: int) -> RankInfo | None:
     return None
 
 
+@pytest.mark.quiet
 def test_real_processes_and_the_real_clock_give_the_programmed_throughput_within_two_percent(runs, tmp_path):
     """2 ranks x 4 samples; the slower takes 12 ms a step: 8 / 0.012 s = 666.7 samples/s."""
     path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: [10, 12]}\n")
@@ -274,6 +275,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(runs, tmp_path):
         os.kill(rank.pid, 0)
 
 
+@pytest.mark.quiet
 def test_the_parent_takes_under_two_percent_of_a_core_while_ranks_run(tmp_path):
     command = Command((sys.executable, "-c", "import time; time.sleep(4)"), dict(os.environ))
     began = time.process_time()

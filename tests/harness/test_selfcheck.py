@@ -81,6 +81,7 @@ def test_a_formula_that_forgets_the_wrapper_is_found_out(runs, monkeypatch):
     assert off(SCENARIO, runs) == {"wrapper_ms", "contention_ms"}
 
 
+@pytest.mark.quiet
 def test_the_command_checks_both_kinds_of_clock_within_half_a_minute(tmp_path):
     begun = time.monotonic()
     argv = [sys.executable, "-P", "-m", "bench", "selfcheck", "--simulated", "5", "--real", "1"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +43,22 @@ def left_of(identifier: str) -> list[Path]:
         path for folder in (lifetime.NAMESPACES, lifetime.FILES) for path in folder.glob(f"paceline-{identifier}-*")
     ]
     return found + list(shell.STATE.glob(f"{identifier}*"))
+
+
+@contextmanager
+def cleared(process: subprocess.Popen[Any] | None = None) -> Iterator[list[str]]:
+    """Whatever becomes of the test: ends the process, which removes its own set then, and removes the sets that are in
+    the list by then."""
+    sets: list[str] = []
+    try:
+        yield sets
+    finally:
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for identifier in filter(left_of, sets):
+            hosts.down((identifier,))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from bench.cli.hosts import down, up
 from bench.errors import UserError
 from bench.hosts import lifetime, shell
 from bench.hosts.emulated import Emulated
-from tests.hosts.leftovers import abandoned, left_of, namespaces, possible
+from tests.hosts.leftovers import abandoned, cleared, left_of, namespaces, possible
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,13 +76,15 @@ def test_two_sets_at_once_do_not_meet() -> None:
 
 
 def test_a_set_that_stays_is_used_by_its_name_and_taken_down() -> None:
-    identifier = hosts.up(hosts.parse("1@1gbit"))
-    with hosts.emulated(identifier) as again:
-        assert again.cluster.hosts == (("host0", 1),)
-        assert hosts.down((identifier,)) == ([], [identifier])
-        with pytest.raises(UserError, match=f"the emulated hosts {identifier} are in use by another run"):
-            hosts.emulated(identifier).__enter__()
-    assert hosts.down((identifier,)) == ([identifier], [])
+    with cleared() as sets:
+        identifier = hosts.up(hosts.parse("1@1gbit"))
+        sets.append(identifier)
+        with hosts.emulated(identifier) as again:
+            assert again.cluster.hosts == (("host0", 1),)
+            assert hosts.down((identifier,)) == ([], [identifier])
+            with pytest.raises(UserError, match=f"the emulated hosts {identifier} are in use by another run"):
+                hosts.emulated(identifier).__enter__()
+        assert hosts.down((identifier,)) == ([identifier], [])
     assert left_of(identifier) == []
     with pytest.raises(UserError, match=f"no set of emulated hosts is called '{identifier}'"):
         hosts.emulated(identifier).__enter__()
@@ -96,50 +99,65 @@ with on_termination(), hosts.emulated("1@1gbit") as made:
 """
 
 
-def holder() -> tuple[subprocess.Popen[str], str, int]:
+@contextmanager
+def holder() -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """A process with a set of its own, the set's identifier, and a process on its host."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert process.stdout is not None
-    with process.stdout:
-        identifier, pid = process.stdout.readline().split()
-    return process, identifier, int(pid)
+    with cleared(process) as sets:
+        assert process.stdout is not None
+        with process.stdout:
+            identifier, pid = process.stdout.readline().split()
+        sets.append(identifier)
+        yield process, identifier, int(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_told_to_end_removes_its_hosts_and_what_runs_there(number: signal.Signals) -> None:
-    process, identifier, pid = holder()
-    process.send_signal(number)
-    process.wait(timeout=60)
-    assert (left_of(identifier), psutil.pid_exists(pid)) == ([], False)
+    with holder() as (process, identifier, pid):
+        process.send_signal(number)
+        process.wait(timeout=60)
+        assert (left_of(identifier), psutil.pid_exists(pid)) == ([], False)
 
 
 def test_down_repairs_what_a_killed_run_has_left_and_ends_what_runs_there() -> None:
-    process, identifier, pid = holder()
-    assert hosts.down((identifier,)) == ([], [identifier])
-    process.kill()
-    process.wait(timeout=60)
-    assert (len(namespaces(identifier)), psutil.pid_exists(pid)) == (2, True)
-    assert hosts.down((identifier,)) == ([identifier], [])
-    assert left_of(identifier) == []
+    with holder() as (process, identifier, pid):
+        assert hosts.down((identifier,)) == ([], [identifier])
+        process.kill()
+        process.wait(timeout=60)
+        assert (len(namespaces(identifier)), psutil.pid_exists(pid)) == (2, True)
+        assert hosts.down((identifier,)) == ([identifier], [])
+        assert left_of(identifier) == []
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_what_an_interrupted_up_has_half_made_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = abandoned()
+    """And what was made under a umask that lets others write belongs to root alone."""
+    modes: set[str] = set()
 
     def interrupted(command: tuple[str, ...]) -> None:
         if "addr" in command:
+            (name,) = {word for word in command if word.startswith("paceline-")}
+            sets.append(name.split("-")[1])
+            found = [path for path in left_of(sets[-1]) if path.parent != lifetime.NAMESPACES]
+            every = [*found, *(inner for path in found if path.is_dir() for inner in path.rglob("*"))]
+            modes.update(oct(path.stat().st_mode & 0o022) for path in every if path.suffix != ".lock")
             raise KeyboardInterrupt
         made(command)
 
     made = lifetime._run
     monkeypatch.setattr(lifetime, "_run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        hosts.up(hosts.parse("2@1gbit"))
-    assert abandoned() == before
+    before = os.umask(0)
+    try:
+        with cleared() as sets:
+            with pytest.raises(KeyboardInterrupt):
+                hosts.up(hosts.parse("2@1gbit"))
+            assert [left_of(identifier) for identifier in sets] == [[]]
+            assert modes == {"0o0"}
+    finally:
+        os.umask(before)
 
 
 def test_a_kernel_without_netem_is_a_sentence_and_leaves_nothing() -> None:
@@ -153,11 +171,13 @@ def test_a_kernel_without_netem_is_a_sentence_and_leaves_nothing() -> None:
 
 
 def test_the_command_says_how_to_use_what_it_made(capsys: pytest.CaptureFixture[str]) -> None:
-    up.main(["--count", "1", "--rate", "1gbit"], standalone_mode=False)
-    made, run, shell_on_one, _ = capsys.readouterr().out.splitlines()
-    identifier = made[:6]
-    assert made == f"{identifier}: 1 host at 1gbit, host0 to host0"
-    assert run == f"run a study on them  paceline run --hosts emulated:{identifier} STUDY"
-    assert shutil.which(shell_on_one.split()[4]) is not None
-    down.main([identifier], standalone_mode=False)
+    with cleared() as sets:
+        up.main(["--count", "1", "--rate", "1gbit"], standalone_mode=False)
+        made, run, shell_on_one, _ = capsys.readouterr().out.splitlines()
+        identifier = made[:6]
+        sets.append(identifier)
+        assert made == f"{identifier}: 1 host at 1gbit, host0 to host0"
+        assert run == f"run a study on them  paceline run --hosts emulated:{identifier} STUDY"
+        assert shutil.which(shell_on_one.split()[4]) is not None
+        down.main([identifier], standalone_mode=False)
     assert capsys.readouterr().out == f"{identifier} removed\n"

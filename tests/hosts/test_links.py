@@ -11,7 +11,7 @@ from tests.hosts.leftovers import possible
 from tests.proof.links import Launch, difference_ratio, exposed_ms, measured, median_exposed_ms, standalone_ratio
 
 WITHIN = 0.30  # on a machine that others use as well
-pytestmark = possible
+pytestmark = [possible, pytest.mark.quiet]
 
 
 def launch(backend: str, rate: str, runs: Path) -> dict:

@@ -20,7 +20,7 @@ from bench.cli.run import plan
 from bench.errors import UserError
 from bench.records import Plan, RankInfo, Result, Window
 from bench.storage import unseal
-from tests.hosts.leftovers import abandoned, left_of, namespaces, possible, set_of
+from tests.hosts.leftovers import abandoned, cleared, left_of, namespaces, possible, set_of
 
 STUDY = """
 name: on-hosts
@@ -126,15 +126,17 @@ def test_a_run_that_is_ended_leaves_no_hosts_and_is_resumed_on_the_same_ones(
     write_study(folder, f"launcher: {launcher}\n", step_ms=100, repeats=2)
     argv = [sys.executable, "-P", "-m", "bench", "run", "study.yaml", "-H", "emulated:2@1gbit"]
     process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    rank = wait_until(lambda: in_a_window(folder, 1))
-    assert rank.host == "host1"
-    identifier = set_of(rank.pid)
-    process.send_signal(number)
-    status = process.wait(timeout=60)
-    if number == signal.SIGKILL:
-        assert paceline("hosts", "down", identifier, cwd=folder).stdout == f"{identifier} removed\n"
-    else:
-        assert status == 130
+    with cleared(process) as sets:
+        rank = wait_until(lambda: in_a_window(folder, 1))
+        assert rank.host == "host1"
+        identifier = set_of(rank.pid)
+        sets.append(identifier)
+        process.send_signal(number)
+        status = process.wait(timeout=60)
+        if number == signal.SIGKILL:
+            assert paceline("hosts", "down", identifier, cwd=folder).stdout == f"{identifier} removed\n"
+        else:
+            assert status == 130
     assert left_of(identifier) == []
     assert not psutil.pid_exists(rank.pid) or psutil.Process(rank.pid).status() == psutil.STATUS_ZOMBIE
     (kept,) = run_folder(folder).glob("*/0/repeat.json")

@@ -26,7 +26,7 @@ CONFIG = {
     "intermediate_size": 128, "max_position_embeddings": 32,
 }  # fmt: skip
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ HARNESS = tuple(
     f"bench/{name}.py"
     for name in (
         "worker", "journal", "collect", "assemble", "storage", "run", "lease", "stacks", "termination", "failure",
-        "launch/execute", "launch/watch", "launch/deadlines", "launch/commands",
+        "launch/execute", "launch/watch", "launch/deadlines", "launch/commands", "launching", "redaction",
+        "hosts/lifetime",
     )
 )  # fmt: skip
 PARSING = tuple(
@@ -38,7 +39,10 @@ PARSING = tuple(
 def rows() -> tuple[Any, ...]:
     """tests.faults.rows.Fault, in the order of the table."""
     found: tuple[Any, ...] = (
-        _module("rows").NULL_FAULTS + _module("system_rows").SYSTEM_FAULTS + _module("link_rows").LINK_FAULTS
+        _module("rows").NULL_FAULTS
+        + _module("system_rows").SYSTEM_FAULTS
+        + _module("link_rows").LINK_FAULTS
+        + _module("real_rows").REAL_FAULTS
     )
     return found
 
@@ -46,7 +50,7 @@ def rows() -> tuple[Any, ...]:
 def matrix(seed: int = 1, times: int = TIMES) -> Experiment:
     """Every row so often; a part is the seconds until the fault was noticed."""
     parts = {f"{row.name}, {number + 1}": _in_a_folder(row.do) for number in range(times) for row in rows()}
-    own = ("tests/faults/rows.py", "tests/faults/system_rows.py", "tests/faults/link_rows.py")
+    own = [f"tests/faults/{name}.py" for name in ("rows", "system_rows", "link_rows", "real_rows", "faulty_rank")]
     return Experiment("faults", "the fault matrix", (*HARNESS, "backends/_programmed.py", *own), _settings(seed), parts)
 
 

@@ -11,6 +11,7 @@ from bench.baselines import Store
 from bench.errors import UserError
 from bench.regression import Rule
 from bench.storage import seal
+from reports.across import circumstances
 from tests.reports import build
 
 
@@ -184,7 +185,7 @@ def test_a_damaged_store_is_one_sentence(tmp_path, content):
 
 def test_the_fingerprint_has_the_documented_keys_only(tmp_path):
     (reading,) = baselines.read_run(write(tmp_path / "run", *STEADY))
-    documented = baselines.FINGERPRINT_KEYS
+    documented = circumstances.FINGERPRINT_KEYS
     prefixes = tuple(key for key in documented if key.endswith("."))
     assert {key for key in reading.fingerprint if not key.startswith(prefixes)} == set(documented) - set(prefixes)
     assert reading.fingerprint["devices"] == "cpu"

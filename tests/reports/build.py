@@ -19,6 +19,7 @@ from bench.records import (
     Repeat,
     Result,
     SetupTimes,
+    Timing,
     Trial,
     TrialResult,
     Verified,
@@ -315,3 +316,46 @@ def precisions(folder: Path, **changed: Any) -> Path:
         verified(names[2], None, losses=None, gradients=None, updates=None),
     ]
     return write_run(folder, trials, **{"gates": between, "verification": known, **changed})
+
+
+def _paired(full_ms: float, ranks: int, **changed: Any) -> Launch:
+    """Ten windows of 5 steps, each twice: with the exchange, and without, where the last rank needs longer."""
+    of_rank = []
+    for rank in range(ranks):
+        own = [window(0, full_ms * 30, 40, warmup=True)]
+        for index in range(1, 11):
+            wobble = 1 + (index * 7 % 5 - 2) / 100
+            local_ms = 0.8 * full_ms * (1.15 if rank == ranks - 1 else 1)
+            own.append(window(index, full_ms * 5 * wobble, 40))
+            own.append(window(index, local_ms * 5 * wobble, 40, exchange=False))
+        of_rank.append(own)
+    return Launch(of_rank, **changed)
+
+
+def everything(folder: Path) -> Path:
+    """A run for which the page has all of its sections: a bare run, ring and tree, two precisions, two replica counts,
+    local windows, evaluations, a failed trial with logs, and one that cannot be selected."""
+    timing = {"timing": Timing(windows=10, local_windows=True), "quality": {"samples": 64}}
+    trials = [trial_result("torch_bare", 1, [launch_at(200, ranks=1, facts=[alone()]) for _ in range(3)])]
+    for replicas, algorithm, compute, full_ms in (
+        (2, "ring", "float32", 100),
+        (2, "tree", "float32", 120),
+        (2, "ring", "bfloat16", 80),
+        (4, "ring", "float32", 130),
+    ):
+        asked = {**timing, "allreduce": algorithm, "compute": compute}
+        said = facts(compute_dtype=compute, algorithm=algorithm, settings={"local_step": "its hooks are left out"})
+        made = [
+            _paired(full_ms * part, replicas, facts=[said] * replicas, evaluations=learning(0.2, 0.4, 0.5))
+            for part in (0.99, 1.0, 1.01)
+        ]
+        trials.append(trial_result("torch_ddp", replicas, made, trial=asked))
+    reason = "rank 1 failed in windows: out of memory (log: /there/log-1.txt)"
+    trials.append(trial_result("tf_horovod", 2, [launch_at(9, error=reason)], status="failed", reason=reason))
+    trials.append(trial_result("tf_mirrored", 4, status="not_selectable", reason="4 replicas do not fit one device"))
+    names = [result.trial_id for result, _ in trials]
+    held = [equal(names[2]), GateOutcome(gate=ACROSS, holds=True, sentence="within 2e-03", trial_id=names[3])]
+    log = folder / names[5] / "0" / "log-1.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("step 1\nMemoryError: out of memory\n", encoding="utf-8")
+    return write_run(folder, trials, gates=held, sentinel=names[1])

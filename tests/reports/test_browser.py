@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from reports import render
-from tests.reports.build import by_hand, precisions
+from tests.reports.build import by_hand, everything, precisions
 from tests.reports.test_html import HOSTILE, hostile
 from tests.reports.test_scaling import weak
 
@@ -49,18 +53,149 @@ def written(folder: Path, html: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 1100, 390])
-def test_the_report_loads_without_a_complaint_and_fits(tmp_path, browser, width, theme):
-    path = written(tmp_path, render(by_hand(tmp_path), "html"))
-    visit = Visit(browser, path, width, theme)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A page with all of its sections."""
+    folder = everything(tmp_path_factory.mktemp("everything") / "run")
+    return written(folder, render(folder, "html"))
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1100, "dark"), (390, "dark")])
+def test_the_whole_report_loads_without_a_complaint_fits_and_is_accessible(browser, whole, width, theme):
+    visit = Visit(browser, whole, width, theme)
     assert visit.complaints == []
-    assert visit.requests == [path.as_uri()]
+    assert visit.requests == [whole.as_uri()]
     assert visit.page.locator("#summary").is_visible()
-    assert visit.page.locator("figure svg:visible").count() == 1
     assert not visit.too_wide()
     dark = visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert dark == (theme == "dark")
+    links = visit.page.evaluate("[...document.querySelectorAll('main a, #contents a')].map(link => link.hash.slice(1))")
+    headings = visit.page.evaluate("[...document.querySelectorAll('main h2')].map(heading => heading.id)")
+    assert set(links) <= {*headings, "trust"} and set(headings) <= set(links)
+    visit.page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    assert not visit.too_wide()
+    charts = visit.page.locator("figure svg:visible").evaluate_all("all => all.map(svg => svg.ariaLabel)")
+    assert len(charts) == visit.page.locator("figure").count() >= 15 and all(len(words) > 40 for words in charts)
+    assert visit.page.locator("table:not(:has(caption))").count() == 0
+    if width != 1100:
+        assert violations(visit) == []
+    visit.page.close()
+
+
+def violations(visit: Visit) -> list[tuple[str, str]]:
+    """What axe-core finds, serious or critical: rule and element."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    visit.page.evaluate(f"{(Path(axe.__file__).parent / 'axe.min.js').read_text(encoding='utf-8')};0")
+    found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(found["passes"]) > 20  # it looked at something
+    return [
+        (one["id"], node["target"][0])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def test_the_summary_is_filtered_and_set_relative_and_says_how_much_is_left(browser, whole):
+    visit = Visit(browser, whole, 1440)
+    page, shown = visit.page, visit.page.locator("#summary tbody tr:visible")
+    controls = page.locator("#controls")
+    assert page.locator("#count").inner_text() == "7 of 7 trials"
+    controls.get_by_label("status").select_option("failed")
+    assert (shown.count(), page.locator("#count").inner_text()) == (1, "1 of 7 trials")
+    controls.get_by_label("status").select_option("")
+    controls.get_by_label("precision").select_option("bfloat16 on a float32 wire")
+    assert shown.count() == 1
+    controls.get_by_label("precision").select_option("")
+    controls.get_by_label("find").fill("TREE")
+    assert "tree" in shown.locator(".name").inner_text()
+    controls.get_by_label("find").fill("")
+    tree, bare = "tree", "torch_bare"
+
+    def speed(name: str) -> list[str]:
+        return shown.filter(has=page.locator(".name", has_text=name)).first.locator(".speed").inner_text().split("\n")
+
+    assert speed(bare)[0] == "200.0"
+    controls.get_by_label("speeds").select_option(label="torch_bare \u00d71")
+    assert speed(bare) == ["1.00\u00d7", "the others are set against this"]
+    # 400 samples a window of 5 steps of 120 ms, over 200 samples per second.
+    assert speed(tree)[0] == "0.667\u00d7"
+    heading = page.locator("#summary thead button", has_text="times the samples/s")
+    heading.click()
+    assert "\u00d74" not in shown.first.locator(".name").inner_text() and "4 replicas" in shown.first.inner_text()
+    controls.get_by_label("speeds").select_option("fastest")
+    assert shown.first.locator(".speed").inner_text().split("\n")[0] == "1.00\u00d7"
+    controls.get_by_label("speeds").select_option("")
+    assert speed(bare)[0] == "200.0"
+    assert visit.complaints == []
+    page.close()
+
+
+def test_marks_are_read_out_by_pointer_and_by_arrow_keys(browser, whole):
+    visit = Visit(browser, whole, 1440)
+    told = visit.page.locator("#told")
+    chart = visit.page.locator("figure[data-figure=speeds] svg:visible")
+    chart.scroll_into_view_if_needed()
+    assert not told.is_visible()
+    chart.locator("[data-tell]").first.hover(force=True)
+    assert "samples/s" in told.inner_text()
+    visit.page.mouse.move(2, 2)
+    assert not told.is_visible()
+    chart.focus()
+    said = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        visit.page.keyboard.press(key)
+        said.append(told.inner_text())
+    assert said[0] == said[2] != said[1]
+    visit.page.keyboard.press("Escape")
+    assert not told.is_visible()
+    assert visit.complaints == []
+    visit.page.close()
+
+
+def test_numbers_and_charts_are_downloaded_as_they_are_on_the_page(browser, whole):
+    visit = Visit(browser, whole, 1440, "dark")
+    document = json.loads(visit.page.locator("#numbers").text_content())
+
+    def saved(selector: str, name: str) -> tuple[str, str]:
+        with visit.page.expect_download() as waiting:
+            visit.page.locator(selector).get_by_role("button", name=name, exact=True).click()
+        return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
+
+    name, text = saved("figure[data-figure=learning-0]", "CSV")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert name == "by-hand-learning-0.csv"
+    assert len(lines) == len(document["evaluations"]) == 36
+    assert [line["value"] for line in lines] == [str(one["value"]) for one in document["evaluations"]]
+    name, text = saved("figure[data-figure=speeds]", "SVG")
+    drawing = ElementTree.fromstring(text)
+    assert (name, drawing.tag) == ("by-hand-speeds.svg", "{http://www.w3.org/2000/svg}svg")
+    assert "var(" not in text and "currentColor" not in text and "rgb(28, 32, 36)" in text  # the dark card
+    assert len(list(drawing.iter("{http://www.w3.org/2000/svg}title"))) > 8
+    name, text = saved("#tools", "JSON")
+    assert (name, json.loads(text)) == ("by-hand-numbers.json", document)
+    assert visit.complaints == []
+    assert all(url == whole.as_uri() or url.startswith("blob:") for url in visit.requests)
+    visit.page.close()
+
+
+def test_a_theme_is_chosen_and_print_opens_all_and_folds_it_again(browser, whole):
+    visit = Visit(browser, whole, 1440)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    for theme, color in (("dark", "rgb(20, 23, 26)"), ("light", "rgb(251, 251, 249)"), ("auto", "rgb(251, 251, 249)")):
+        visit.page.get_by_label("theme").select_option(theme)
+        assert visit.page.evaluate(paper) == color
+    folded = visit.page.locator("details:not([open]):not(.numbers)")
+    before = folded.count()
+    visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    visit.page.emulate_media(media="print")
+    assert (folded.count(), visit.page.locator("#contents:visible, #controls:visible, button:visible").count()) == (
+        0,
+        visit.page.locator("#summary thead button").count(),
+    )
+    visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folded.count() == before > 3
+    assert len(visit.page.pdf()) > 100_000
     visit.page.close()
 
 
@@ -82,7 +217,7 @@ def test_precision_quality_and_proof_fit_the_page(tmp_path, browser, width):
     visit = Visit(browser, written(tmp_path, render(precisions(tmp_path), "html")), width)
     assert visit.complaints == []
     assert not visit.too_wide()
-    assert visit.page.locator("figure svg:visible").count() == 2
+    assert visit.page.locator("figure:is([data-figure=speeds], [data-figure=learning-0]) svg:visible").count() == 2
     summary = "(() => { const table = document.querySelector('#summary').parentElement;"
     assert visit.page.evaluate(f"{summary} return table.scrollWidth <= table.clientWidth; }})()")
     assert visit.page.locator("#summary .axis .bad:visible").count() == 2
@@ -97,9 +232,7 @@ def test_scaling_and_its_launches_fit_the_page(tmp_path, browser, width):
     visit.page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
     assert not visit.too_wide()
     assert visit.page.locator("[aria-labelledby=scaling] figure svg:visible").count() == 2
-    wide = (
-        "[...document.querySelectorAll('#summary, [aria-labelledby=scaling] table, [aria-labelledby=launches] table')]"
-    )
+    wide = "[...document.querySelectorAll('#summary, [aria-labelledby=scaling] .cards, [aria-labelledby=launches] .cards')]"
     assert visit.page.evaluate(f"{wide}.every(table => table.scrollWidth <= table.parentElement.clientWidth)")
     visit.page.close()
 
@@ -132,5 +265,5 @@ def test_the_page_is_whole_without_its_script(tmp_path, browser):
     page = context.new_page()
     page.goto(path.as_uri())
     assert page.locator("#summary tbody tr").count() == 5
-    assert page.locator("figure svg:visible").count() == 1
+    assert page.locator("figure[data-figure=speeds] svg:visible").count() == 1
     context.close()

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reports import render
-from tests.reports.build import by_hand, launch_at, trial_result, write_run
+from tests.reports.build import ENVIRONMENT, by_hand, facts, launch_at, trial_result, write_run
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[2]
@@ -50,10 +52,30 @@ def test_a_cell_that_a_spreadsheet_would_run_is_defused(tmp_path):
 
 
 def test_markdown_reads_nothing_into_a_name(tmp_path):
-    write_run(tmp_path, [trial_result("a|b<i>`c`", 2, status="failed", reason="line one\n| line two |")])
-    row = next(line for line in render(tmp_path, "md").splitlines() if line.startswith("| a"))
-    assert row.startswith(r"| a\|b&lt;i>\`c\` | 2 | failed |")
-    assert r"line one \| line two \|" in render(tmp_path, "md")
+    hostile = trial_result("a|b<i>`c` @you $x$ ~~y~~", 2, status="failed", reason="line one\n| line two |")
+    text = render(write_run(tmp_path, [hostile], study="_1_. <!-- #1"), "md")
+    (row, whole) = [line for line in text.splitlines() if line.startswith("| a")]
+    assert row == r"| a\|b&lt;i>\`c\` @<!-- -->you \$x\$ \~\~y\~\~" " \u00d72 | \u2013 | \u2013 | 0 | failed |"
+    assert whole.startswith(r"| a\|b&lt;i>\`c\` ")
+    assert r"failed, line one \| line two \|" in text
+    assert text.startswith("### \\_1\\_. &lt;!-- #1\n")
+
+
+def test_a_pull_request_shows_verdict_and_speeds_and_folds_the_rest(tmp_path):
+    text = render(by_hand(tmp_path), "md")
+    shown, _, folded = text.partition("<details>")
+    assert "No difference shown between torch_ddp and torch_horovod" in shown
+    assert "| torch_horovod \u00d72 | 80.00 (45.96 to 139.26) | 80 % (46 to 139) | 3 |  |" in shown
+    assert "rank 1 was killed by signal 9" in shown
+    assert max(map(len, shown.splitlines())) < 300
+    assert "step p95 ms" in folded and text.count("<details>") == text.count("</details>") == 2
+
+
+def test_a_comment_holds_the_markdown_of_24_trials_with_long_names(tmp_path):
+    # GitHub's limit is 65,536 characters.
+    trials = [trial_result("x" * 9_000 + str(place), 2, [launch_at(100)], status="failed", reason="y" * 9_000)
+              for place in range(24)]  # fmt: skip
+    assert len(render(write_run(tmp_path, trials), "md")) < 65_536
 
 
 HOSTILE = ["x" * 10_000, "\x1b[31mred\x1b[0m", "\u202eevil", "日本語の名前がとても長いので切り詰められる", "🚀" * 40]
@@ -64,8 +86,36 @@ def test_the_terminal_table_fits_80_columns_and_sends_no_escape(tmp_path, name):
     trials = [trial_result(name, 2, [launch_at(100)]), trial_result("torch_ddp", 2, status="failed", reason=name * 3)]
     text = render(write_run(tmp_path, trials), "text")
     wide = [line for line in text.splitlines() if sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) > 80]
-    assert [line for line in wide if not line.startswith(("torch_ddp, 2", "  "))] == []
+    assert [line for line in wide if not line.startswith(("torch_ddp, 2", "  ", "Nothing"))] == []
     assert not any(unicodedata.category(character) in ("Cc", "Cf") for character in text.replace("\n", ""))
+
+
+def test_24_trials_of_three_axes_keep_their_names_and_the_table_fits_80_columns(tmp_path):
+    axes = itertools.product(("ring", "tree"), ("float32", "bfloat16"), ("float32", "bfloat16"), (2, 4, 8))
+    trials = [
+        trial_result("torch_ddp", ranks, [launch_at(100 + place, facts=[facts(compute_dtype=compute, wire_dtype=wire)])] * 3,
+                     trial={"allreduce": algorithm, "compute": compute, "wire": wire})
+        for place, (algorithm, compute, wire, ranks) in enumerate(axes)
+    ]  # fmt: skip
+    lines = render(
+        write_run(tmp_path, trials, environment=msgspec.structs.replace(ENVIRONMENT, cores=8)), "text"
+    ).splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [line for line in lines if line.startswith("torch_ddp (")]
+    assert len(names) == len(set(names)) == 8
+    assert names[-1] == "torch_ddp (compute bfloat16, wire bfloat16, tree)"
+    numbers = lines[lines.index(names[-1]) + 1 :][:3]
+    assert [line.split()[:3] for line in numbers] == [
+        ["\u00d72", "3", "121.0"],
+        ["\u00d74", "3", "122.0"],
+        ["\u00d78", "3", "123.0"],
+    ]
+
+
+def test_the_verdict_is_the_last_that_the_terminal_shows(tmp_path):
+    last = " ".join(render(by_hand(tmp_path), "text").rpartition("\n\n")[2].split())
+    assert last.startswith("No difference shown between torch_ddp and torch_horovod: torch_ddp measured 1.25 times")
+    assert last.endswith("which does not clear 1 by 2 %. 12 gates hold.")
 
 
 def test_colour_changes_nothing_but_colour(tmp_path):

@@ -10,7 +10,8 @@ from bench.errors import UserError
 from bench.storage import with_checksum
 from reports import render
 from reports.load import load
-from tests.reports.build import by_hand
+from reports.windows import NotWhole
+from tests.reports.build import Launch, by_hand, launch_at, trial_result, window, write_run
 
 
 def change(folder, **fields):
@@ -29,7 +30,57 @@ def refusal(folder) -> str:
 def test_a_whole_run_loads_with_whole_numbers(tmp_path):
     run = load(by_hand(tmp_path))
     assert run.result.study == "by-hand"
-    assert str(run.windows["duration_ns"].dtype) == "Int64"
+    launch = run.windows.launch(run.result.trials[1].trial_id, 0)
+    assert (launch.ranks, launch.index.tolist(), launch.warmup.tolist()) == (2, [0, 1, 2], [True, False, False])
+    took = launch.where(~launch.warmup).column("duration_ns")
+    assert (took.dtype, took.tolist()) == ("int64", [[1_000_000_000] * 2, [900_000_000] * 2])
+
+
+def test_a_nanosecond_survives_where_a_float_would_lose_it(tmp_path):
+    ranks = [[window(0, 1.0, 5, start_ns=2**60 + 1)]]
+    run = load(write_run(tmp_path, [trial_result("torch_bare", 1, [Launch(ranks)])]))
+    (trial,) = run.result.trials
+    assert run.windows.launch(trial.trial_id, 0).column("start_ns").tolist() == [[2**60 + 1]]
+
+
+def test_a_launch_that_lies_in_several_row_groups_is_read_as_one(tmp_path):
+    whole = load(by_hand(tmp_path / "whole"))
+    frame = pandas.read_parquet(by_hand(tmp_path / "pieces") / "windows.parquet")
+    replace_windows(tmp_path / "pieces", frame.to_parquet(row_group_size=4))
+    pieces = load(tmp_path / "pieces")
+    assert len(pieces.windows) == len(frame)
+    for trial in whole.result.trials[:3]:
+        for repeat in range(3):
+            one, other = (run.windows.launch(trial.trial_id, repeat) for run in (whole, pieces))
+            for name in ("duration_ns", "samples", "rss_bytes"):
+                assert (one.column(name) == other.column(name)).all()
+
+
+@pytest.mark.parametrize(
+    ("order", "clause"),
+    [
+        ([0, 1, 2, 3, 4, 4], "is not whole: some rank lacks a window, or has one twice"),
+        ([0, 1, 1, 3, 4, 4], "is not whole: some rank lacks a window, or has one twice"),
+        ([0, 3, 1, 4, 2, 5], "is not whole: some rank lacks a window, or has one twice"),
+        ([0, 1, 2, 3, 5], "is not whole: some rank lacks a window, or has one twice"),
+        ([], "has no window"),
+    ],
+)
+def test_a_launch_is_refused_where_its_ranks_do_not_have_the_same_windows(tmp_path, order, clause):
+    path = write_run(tmp_path, [trial_result("torch_ddp", 2, [launch_at(100)])]) / "windows.parquet"
+    frame = pandas.read_parquet(path)
+    replace_windows(tmp_path, frame.iloc[order].to_parquet(index=False))
+    run = load(tmp_path)
+    with pytest.raises(NotWhole, match=clause):
+        run.windows.launch(run.result.trials[0].trial_id, 0)
+
+
+def test_the_windows_read_are_those_whose_checksum_was_right_whatever_replaces_the_file(tmp_path):
+    run = load(by_hand(tmp_path))
+    staged = tmp_path / "staged"
+    staged.write_bytes(b"another run's windows")
+    staged.replace(tmp_path / "windows.parquet")
+    assert run.windows.launch(run.result.trials[0].trial_id, 2).column("samples").sum() == 300
 
 
 def test_no_folder_is_said(tmp_path):
@@ -108,7 +159,7 @@ def test_windows_that_are_no_parquet_are_said(tmp_path):
     ("spoil", "message"),
     [
         (lambda frame: frame.drop(columns=["samples"]), "lacks the columns samples"),
-        (lambda frame: frame.assign(duration_ns=1.5), "column duration_ns: Float64 values, expected whole numbers"),
+        (lambda frame: frame.assign(duration_ns=1.5), "column duration_ns: double values, expected whole numbers"),
         (lambda frame: frame.assign(warmup="no"), "column warmup"),
         (lambda frame: frame.assign(samples=frame["samples"].where(frame["rank"] == 0)), "a value is missing"),
     ],
@@ -122,7 +173,11 @@ def test_windows_of_another_shape_are_said(tmp_path, spoil, message):
 def test_a_column_of_unknowns_only_loads(tmp_path):
     path = by_hand(tmp_path) / "windows.parquet"
     replace_windows(tmp_path, pandas.read_parquet(path).assign(rss_bytes=None).to_parquet())
-    assert load(tmp_path).windows["rss_bytes"].isna().all()
+    run = load(tmp_path)
+    launch = run.windows.launch(run.result.trials[0].trial_id, 0)
+    assert (launch.optional("rss_bytes"), launch.optional("sent_bytes").sum()) == (None, 150_000_000)
+    with pytest.raises(UserError, match="column rss_bytes: a value is missing"):
+        launch.column("rss_bytes")
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):

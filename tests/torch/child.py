@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bench.records import Optimizer, Trial, Workload
 
 SAMPLES, TOKENS, VOCABULARY, LABELS = 4, 16, 300, 5
 TAGGER_BIAS, EMBEDDINGS = "classifier.bias", "bert.embeddings.word_embeddings.weight"
+PRESET_SETTINGS = ("fused", "compile", "gradient_as_bucket_view", "static_graph", "attention", "pinned_input")
 # The one optimizer that takes sparse gradients.
 SGD = Optimizer(name="sgd", learning_rate=0.1, weight_decay=0.0)
 
@@ -163,6 +165,7 @@ def ddp(rank: Rank) -> Seen:
     seen["small_buckets"] = rank.refused(compile=True, options={"bucket_cap_mb": 0.5})
     # DDP's first bucket, where torch.compile cuts its first graph: small enough for this model to fill several.
     distributed._DEFAULT_FIRST_BUCKET_BYTES = 4096
+    seen["presets"] = presets(rank)
     backend = rank.build(compile_without_code, optimizer=SGD, compile=True)
     graphs = []
     for step, full in enumerate((False, True, False)):
@@ -171,6 +174,39 @@ def ddp(rank: Rank) -> Seen:
     seen["graphs"] = graphs
     seen["curves"] = curves(rank)
     return seen
+
+
+def presets(rank: Rank) -> Seen:
+    """Steps of two microbatches, full and local ones in turn, and a planted gradient, with either preset."""
+    seen: Seen = {}
+    for name in ("plain", "tuned"):
+        backend = rank.build(compile_without_code if name == "tuned" else None, preset=name)
+        for step in range(4):
+            backend.step(halved(rank.batch(step)), True)
+            backend.snapshot()
+            backend.step(halved(rank.batch(step)), False)
+            backend.restore()
+        losses = backend.losses().numerators.ravel().tolist()
+        facts = backend.facts()
+        backend._seen.clear()
+        backend.step(halved(rank.batch(4)), True)
+        again = [each["count"] for each in exchanges(backend)]
+        planted = [tensor.value for tensor in backend.planted([float(rank.world.rank + 1)])]
+        backend.step(halved(rank.batch(5)), True)
+        seen[name] = {
+            "again": again,
+            "losses": losses + backend.losses().numerators.ravel().tolist(),
+            "settings": {key: facts.settings.get(key) for key in PRESET_SETTINGS},
+            "exchange": [facts.exchange_elements, len(exchanges(backend)), (facts.buckets or 0) > 1],
+            "planted": [float(min(value.min() for value in planted)), float(max(value.max() for value in planted))],
+        }
+    return seen
+
+
+def halved(batch: Batch) -> Batch:
+    """The same samples as two microbatches."""
+    arrays = {name: array.reshape(2, 1, SAMPLES // 2, *array.shape[3:]) for name, array in batch.arrays.items()}
+    return replace(batch, arrays=arrays)
 
 
 def curves(rank: Rank) -> Seen:
@@ -231,6 +267,7 @@ def bare(rank: Rank) -> Seen:
         ),
         "nearly bfloat16": dtype_of(one_layer_in_full, compute="bfloat16"),
         "tf32": rank.refused(compute="tf32"),
+        "too large": too_large(rank),
     }
     from torch._inductor import config
 
@@ -238,6 +275,22 @@ def bare(rank: Rank) -> Seen:
     config.cpp.cxx = (None, "no-such-compiler")
     seen["no compiler"] = rank.refused(compile=True)
     return seen
+
+
+def too_large(rank: Rank) -> str:
+    """The sentence of a row whose batch does not fit: PyTorch's own error, from a forward pass that raises it."""
+    import torch
+
+    def no_memory(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.00 GiB.")
+
+    backend = rank.build()
+    backend.network.losses = backend.network._train = no_memory
+    try:
+        backend.step(rank.batch(0), True)
+    except TrialError as error:
+        return str(error)
+    return "nothing was said"
 
 
 def clipped() -> Seen:

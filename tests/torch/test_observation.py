@@ -86,6 +86,26 @@ def test_a_compiled_step_of_a_wrapped_model_has_the_losses_of_the_eager_one(side
         assert (rank["curves"]["graphs"], rank["curves"]["told"]) == (2 if side == "ddp" else 1, True)
 
 
+def test_the_tuned_preset_changes_how_a_step_runs_and_not_what_it_trains(sides: Sides) -> None:
+    """Compiled up to Inductor, fused AdamW, gradients as views of DDP's buckets, a static graph: read back, and the
+    same losses, exchange and planted mean as of the plain one, also after local steps and with microbatches."""
+    for rank in sides("ddp"):
+        plain, tuned = rank["presets"]["plain"], rank["presets"]["tuned"]
+        assert plain["settings"] == {
+            "fused": None, "compile": False, "gradient_as_bucket_view": False, "static_graph": False,
+            "attention": "sdpa", "pinned_input": False,
+        }  # fmt: skip
+        assert tuned["settings"] == plain["settings"] | {
+            "fused": True, "compile": True, "gradient_as_bucket_view": True, "static_graph": True,
+        }  # fmt: skip
+        assert len(set(plain["losses"])) >= 5
+        assert tuned["losses"] == pytest.approx(plain["losses"], rel=1e-5)
+        assert tuned["exchange"] == plain["exchange"]
+        assert plain["exchange"][1:] == [TENSORS, True]
+        assert tuned["again"] == plain["again"] == [1] * TENSORS
+        assert tuned["planted"] == plain["planted"] == [1.5, 1.5]
+
+
 @pytest.mark.parametrize(
     ("what", "dtype"),
     [
@@ -114,6 +134,11 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(sides: Sides) -> None:
     (rank,) = sides("bare")
     assert rank["tf32"] == "tf32 is a precision of NVIDIA GPUs from compute capability 8.0 on, and cpu is none"
     assert rank["no compiler"] == "`compile` needs a C++ compiler on the CPU: neither CXX nor g++ can be run"
+
+
+def test_a_batch_that_finds_no_memory_is_one_sentence_with_its_size(sides: Sides) -> None:
+    (rank,) = sides("bare")
+    assert rank["too large"] == "out of memory with 4 samples a step"
 
 
 def test_ddp_refuses_buckets_at_which_torch_compile_cannot_cut(sides: Sides) -> None:

@@ -93,7 +93,9 @@ def alone(result: Result, rows: Sequence[Row]) -> list[Row]:
 
 def not_compared(result: Result, rows: Sequence[Row]) -> list[str]:
     """A sentence about those rows, or none."""
-    labels = [row.label for row in alone(result, rows)]
+    found = alone(result, rows)
+    several = len({row.label for row in found}) < len(found)
+    labels = [f"{row.label} \u00d7{row.trial.replicas}" if several else row.label for row in found]
     return [f"Not compared, because no other trial did the same work: {', '.join(labels)}."] if labels else []
 
 

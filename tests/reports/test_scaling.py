@@ -180,8 +180,11 @@ def test_more_threads_than_cores_are_oversubscribed_wherever_the_number_stands(t
     assert [row["oversubscribed"] for row in exported["rows"]] == [None, None, None, clause]
     assert [point["oversubscribed"] for point in exported["scaling"]] == [None, None, clause]
     html = render(tmp_path, "html")
-    # verdict, summary, both charts of speed with their numbers, the scaling table on each of its two baselines
-    assert html.count("oversubscribed</span>") == 5
+    # the trust beside the verdict, the summary, both charts of speed with their numbers, the scaling table on each of
+    # its two baselines
+    assert f"Oversubscribed: torch_ddp \u00d74: {clause}." in html
+    assert html.count("oversubscribed</span>") == 3
+    assert html.count(f">{clause}</td>") == 1
     assert html.count("100.0 (oversubscribed)</text>") == 2
     assert html.count(">hollow: oversubscribed</text>") == 4
 

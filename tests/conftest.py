@@ -1,6 +1,7 @@
 """In CI (PACELINE_CI=1) every framework is there: a backend test that skips itself there has not been run.
 
-Tests marked `quiet` measure, so nothing may run beside them; of the others tests/run.py keeps two workers busy.
+Tests marked `quiet` measure, so nothing may run beside them; the others run in two processes at a
+time (run.py): one trains, the other mostly waits.
 """
 
 from __future__ import annotations
@@ -26,14 +27,12 @@ def trains(path: Path) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quiet: measures; nothing else may run beside it")
-    config.addinivalue_line("markers", "xdist_group(name): tests for one worker")
+    config.addinivalue_line("markers", "training: of a backend, whose ranks want all cores")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for what trains, which wants both cores, and one for the others, which mostly wait."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("training" if trains(item.path) else "others"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if trains(item.path):
+        item.add_marker(pytest.mark.training)
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:

@@ -1,22 +1,43 @@
-"""`make test`: first the tests that measure, one after the other; then the rest, on two workers (conftest.py).
+"""`make test`: the tests that measure, one after the other; then the rest in two processes, one of which trains.
 
-With arguments for pytest: those tests alone, in one process.
+What the second process says comes in one piece when it has ended. With arguments for pytest: those tests alone, in one
+process.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 
 PYTEST = (sys.executable, "-P", "-m", "pytest")
-STAGES = (("-m", "quiet"), ("-m", "not quiet", "-n", "2", "--dist", "loadgroup", "--benchmark-disable"))
+QUIET, TRAINING, OTHERS = "quiet", "training and not quiet", "not training and not quiet"
 
 
-def main(arguments: list[str]) -> int:
-    """The first status that is not 0; every stage is run."""
-    stages = [arguments] if arguments else STAGES
-    statuses = [subprocess.run([*PYTEST, *stage], check=False).returncode for stage in stages]
+def main(arguments: Sequence[str]) -> int:
+    """The first status that is not 0; everything is run."""
+    if arguments:
+        return subprocess.run([*PYTEST, *arguments], check=False).returncode
+    statuses = [subprocess.run([*PYTEST, "-m", QUIET], check=False).returncode, *side_by_side(OTHERS, TRAINING)]
     return next(filter(None, statuses), 0)
+
+
+def side_by_side(kept: str, shown: str) -> tuple[int, int]:
+    """The statuses of the tests with these marks; what those of `kept` said is shown after the others."""
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen([*PYTEST, "-m", kept], stdout=said, stderr=subprocess.STDOUT) as beside,
+    ):
+        try:
+            status = subprocess.run([*PYTEST, "-m", shown], check=False).returncode
+            beside.wait()
+        finally:
+            beside.terminate()
+        said.seek(0)
+        sys.stdout.buffer.write(said.read())
+        sys.stdout.flush()
+    return beside.returncode, status
 
 
 if __name__ == "__main__":

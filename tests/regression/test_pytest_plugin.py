@@ -41,9 +41,7 @@ def team(tmp_path_factory) -> Path:
 def run_pytest(folder: Path, *arguments: str, step_ms: float) -> subprocess.CompletedProcess[str]:
     (folder / "study.yaml").write_text(STUDY.replace("STEP", str(step_ms)))
     argv = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "pytest_benchmark.plugin", "-p", "bench.pytest_plugin"]
-    # A worker of pytest-xdist says so in the environment, and pytest-benchmark measures nothing in one.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
-    env = own | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run([*argv, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 

@@ -57,8 +57,12 @@ def forced() -> str | None:
 
 
 def listen() -> None:
-    """Lets NCCL write what it starts to a file of this rank: one line for each operation. Before NCCL is first used."""
-    if "NCCL_DEBUG_FILE" not in os.environ:
+    """Where an algorithm is forced, NCCL writes what it starts to a file of this rank. Before NCCL is first used.
+
+    One line for each operation, on rank 0, within the measured steps: to see what NCCL chooses by itself is not worth
+    that, to prove a choice is.
+    """
+    if forced() is not None:
         descriptor, path = tempfile.mkstemp(prefix="nccl-", suffix=".log")
         os.close(descriptor)
         _own.append(Path(path))
@@ -77,10 +81,10 @@ def forget() -> None:
 def heard(world: World) -> Heard:
     """After a step; every rank calls it. Rank 0 reads what NCCL wrote and tells the others what it makes of it."""
     if world.rank == 0:
-        path = Path(os.environ.get("NCCL_DEBUG_FILE", ""))
-        log = path.read_text(errors="replace") if path.is_file() else ""
+        log = _own[-1].read_text(errors="replace") if _own else ""
         found = VERSION.search(log)
-        world.rendezvous.publish(_MESSAGE, "\n".join((*algorithm_in(log), found[1] if found else "")))
+        told = algorithm_in(log) if _own else ("unknown", "NCCL chooses for each size, and nobody watches it")
+        world.rendezvous.publish(_MESSAGE, "\n".join((*told, found[1] if found else "")))
     algorithm, evidence, version = world.rendezvous.wait_for(_MESSAGE).split("\n")
     return Heard(algorithm, evidence, version or None)
 

@@ -41,6 +41,8 @@ class Devices:
             with tf.device(f"/{kind}:0"):
                 left, right = tf.ones((size, size), dtype), tf.ones((size, size), dtype)
                 source = tf.ones(PROBE_COPY_ELEMENTS[kind])
+                tf.matmul(left, right)
+                tf.raw_ops.DeepCopy(x=source)
         except tf.errors.ResourceExhaustedError:
             return None
 
@@ -72,5 +74,6 @@ def memory_named(samples: int) -> Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise TrialError(f"out of memory with {samples} samples a step: {first}") from error
+        said = [line.strip() for line in str(error).splitlines() if "OOM" in line or "memory" in line.lower()]
+        reason = said[0] if said else "no reason given"
+        raise TrialError(f"out of memory with {samples} samples a step: {reason}") from error

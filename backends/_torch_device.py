@@ -117,6 +117,8 @@ def exercise(device: Any, compute: str) -> Exercise | None:
         left, right, product = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(3))
         source = torch.ones(PROBE_COPY_BYTES[device.type] // 4, dtype=torch.float32, device=device)
         target = torch.empty_like(source)
+        torch.mm(left, right, out=product)
+        target.copy_(source)
     except torch.OutOfMemoryError:
         return None
 

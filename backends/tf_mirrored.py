@@ -9,6 +9,7 @@ from typing import Any
 from backends._collective import refused
 from backends._tensorflow import TensorFlowBackend
 from backends._tensorflow_collective import Operation
+from backends._tensorflow_device import device_name
 from backends._tensorflow_keras import tf
 from bench.errors import TrialError
 from bench.protocols import Backend as Protocol
@@ -74,7 +75,9 @@ class Backend(TensorFlowBackend):
         return list(self.strategy.experimental_local_results(value))
 
     def devices(self) -> list[str]:
-        return [str(device) for device in self.strategy.extended.worker_devices]
+        workers = [str(device) for device in self.strategy.extended.worker_devices]
+        names = [device_name(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        return [f"{name} {worker}" for name, worker in zip(names, workers, strict=True)] if names else workers
 
     def operation(self, request: CollectiveRequest) -> Operation:
         if request.collective not in ("all_reduce", "all_gather"):

@@ -50,6 +50,13 @@ def read_repeat(run_folder: Path, trial_id: str, repeat: int) -> Repeat | None:
         return None
 
 
+def is_whole(folder: Path, trial_id: str, repeat: int) -> bool:
+    """Whether this launch need not be made again. A failed gate is a finding that stands: to repeat the launch until it
+    passes would hide it."""
+    found = read_repeat(folder, trial_id, repeat)
+    return found is not None and (found.error is None or any(gate.holds is False for gate in found.gates))
+
+
 def assemble(run_folder: Path) -> Result:
     """Writes windows.parquet and result.json from the plan and every finished repeat; returns the Result."""
     plan = read_plan(run_folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 import backends
 from backends import Entry
 from bench.errors import UserError
+from bench.launch.algorithms import PROTOCOLS
 from bench.records import Trial
 from bench.yaml_source import suggestion
 
@@ -104,6 +105,9 @@ def _why_no_gpu(trial: Trial) -> str | None:
         return "it asks for a GPU, and there is none here" if row.gpu else f"{trial.backend} computes on no GPU"
     if "nccl_protocol" in trial.options and not has_gpu():
         return "nccl_protocol is a choice of NCCL, and there is no GPU here"
+    protocol = trial.options.get("nccl_protocol", PROTOCOLS[0])
+    if protocol not in PROTOCOLS:
+        return f"nccl_protocol {protocol!r} is not known; NCCL has {', '.join(PROTOCOLS)}"
     return None
 
 

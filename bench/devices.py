@@ -20,7 +20,7 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
     peak_flop_per_s       dense products in `compute`, from the maker's datasheet `peak_source`; None: not in the table
     peak_bytes_per_s      of its memory, from the same
     driver, cuda          versions; `cuda` is the newest that the driver has
-    links                 in words, to the other devices of this host: "NVLink" or "none"
+    links                 in words, to the other devices of this host: "18 NVLinks" or "none"
     """
 
     rank: int

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from bench import failure, journal, lease, storage
+from bench import failure, journal, storage
 from bench.errors import TrialError
 from bench.launch import commands
 from bench.launch.commands import Cluster
@@ -77,7 +77,6 @@ def launch(
     lease_file = folder / "lease"
     told = msgspec.structs.replace(assignment, lease=str(lease_file))
     storage.write_atomically(folder / "trial.json", msgspec.json.encode(told))
-    lease.renew(lease_file)
     to_start = commands.commands(assignment.trial, folder, sys.executable, cluster, os.environ)
     command, started = list(to_start[0].argv), datetime.now(UTC).isoformat(timespec="seconds")
     watch = Watch(folder, assignment.ranks, assignment.trial, limits.patience, cluster.on_this_machine)

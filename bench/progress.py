@@ -40,7 +40,9 @@ class Watcher(Observer):
 
     def launching(self, number: int, total: int, trial: Trial, repeat: int, folder: Path) -> None:
         if self._standing is None or total != self._total:
-            self._standing, self._total = Standing(folder.parents[1]), total
+            before, self._standing, self._total = self._standing, Standing(folder.parents[1]), total
+            for name, one in before.trials.items() if before else ():
+                self._standing.trials[name].error, self._standing.trials[name].walls_s = one.error, one.walls_s
             self._labels = labels(self._standing.planned.trials)
         following = Following(folder, commands.ranks(trial)[0], trial.timing)
         self._now = Now(number, total, trial.id, repeat, following, self._began, self._clock())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 HIDDEN = "***"
+ERROR = ".error"
 NAME = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASSCODE|CREDENTIAL|COOKIE|BEARER|API_?KEY|(^|_)(KEYS?|PASS|AUTH)($|_)|_PWD$",
     re.IGNORECASE,
@@ -21,7 +23,7 @@ FORMS = tuple(
         r"(://)[^/\s:@'\"]{16,}(?=@)",  # scheme://token@host
         r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic|token|negotiate|digest)\s+)?)[^\s'\",]{4,}",
         r"(?i)(\bbearer\s+)[\w.~+/=-]{16,}",
-        r"(?i)((?:^|[\s?&{,'\"])(?:[\w-]{0,40}[_-])?(?:access_token|auth_token|api[_-]?key|secret|password|passwd|signature|secret_access_key"
+        r"(?i)((?:^|[\s?&{(\[;,'\"])(?:[\w-]{0,40}[_-])?(?:access_token|auth_token|api[_-]?key|secret|password|passwd|signature|secret_access_key"
         r"|x-amz-(?:signature|credential|security-token))['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,}]{4,}",
         r"(?i)((?:^|\n|\s)machine\s+\S+\s+login\s+\S+\s+password\s+)\S+",  # a line of ~/.netrc
         r"\b(hf_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|AKIA|ASIA|pypi-)[\w-]{16,}",
@@ -62,15 +64,27 @@ def _is_path(value: str) -> bool:
 
 def redact_files(paths: Iterable[Path], environment: Mapping[str, str]) -> None:
     """Rewrites those in which something has the form of a secret, or is one of `environment`; their times stay."""
-    values = secrets_of(environment)
+    values = [line for value in secrets_of(environment) for line in value.splitlines() if len(line) >= LEAST]
     for path in paths:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            found = any(_clean(line, values) != line for line in lines)
+            found = path.suffix == ERROR or any(_clean(line, values) != line for line in lines)
         if found:
-            content = path.read_text(encoding="utf-8", errors="surrogateescape")
-            times = path.stat()
-            path.write_text(_clean(content, values), encoding="utf-8", errors="surrogateescape")
-            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            content = path.read_bytes().decode("utf-8", "surrogateescape")
+            cleaned = _clean_error(content, values) if path.suffix == ERROR else _clean(content, values)
+            if cleaned != content:
+                times = path.stat()
+                path.write_bytes(cleaned.encode("utf-8", "surrogateescape"))
+                os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _clean_error(content: str, values: Sequence[str]) -> str:
+    """A rank's error is JSON: what is in its strings is cleaned, so that it stays JSON."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return _clean(content, values)
+    cleaned = {key: _clean(value, values) if isinstance(value, str) else value for key, value in found.items()}
+    return content if cleaned == found else json.dumps(cleaned, ensure_ascii=False)
 
 
 def _clean(text: str, values: Iterable[str]) -> str:

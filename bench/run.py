@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from bench import assemble, collect, environment, hosts, proofs, replication, storage
 from bench.errors import UserError
+from bench.launch import commands
 from bench.launch.commands import Cluster
 from bench.launching import Prepared, assign, launch
 from bench.records import Plan, Repeat, Result, Timing, Trial
@@ -88,9 +90,10 @@ def begin(study: Study, runs: Path, quick: bool, cluster: Cluster, observer: Obs
     for trial in study.trials:
         prepare(trial, runs, observer)
     now = datetime.now(UTC)
+    planned = plan(study, quick, cluster, now)
+    refuse_commands(planned.trials, runs, cluster)
     folder = new_folder(runs, f"{study.header.name}-{now:%Y%m%dT%H%M%SZ}")
     storage.write_atomically(folder / "study.yaml", study.yaml.encode())
-    planned = plan(study, quick, cluster, now)
     proofs.carry(planned, runs, folder)
     storage.write_atomically(folder / "plan.json", seal(planned))
     return folder
@@ -136,7 +139,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _make_launches(folder: Path, planned: Plan, observer: Observer, cluster: Cluster | None) -> None:
     trials = {trial.id: trial for trial in planned.trials}
-    lacking = [each for each in enumerate(planned.order, start=1) if not _is_whole(folder, *each[1])]
+    lacking = [each for each in enumerate(planned.order, start=1) if not assemble.is_whole(folder, *each[1])]
     if not lacking:
         return
     with nullcontext(cluster) if cluster else planned_cluster(planned) as where:
@@ -147,11 +150,6 @@ def _make_launches(folder: Path, planned: Plan, observer: Observer, cluster: Clu
             made = _launch(trial, repeat, target, planned, where, observer)
             storage.write_atomically(target / "repeat.json", seal(made))
             observer.launched(trial, made)
-
-
-def _is_whole(folder: Path, trial_id: str, repeat: int) -> bool:
-    found = assemble.read_repeat(folder, trial_id, repeat)
-    return found is not None and (found.error is None or _failed_gate(found))
 
 
 @contextmanager
@@ -171,9 +169,10 @@ def planned_cluster(planned: Plan) -> Iterator[Cluster]:
     )
 
 
-def _failed_gate(repeat: Repeat) -> bool:
-    """Such a launch is whole, and its finding stands: to repeat it until it passes would hide it."""
-    return any(outcome.holds is False for outcome in repeat.gates)
+def refuse_commands(trials: Sequence[Trial], runs: Path, cluster: Cluster) -> None:
+    """Raises UserError for what a launcher cannot be given, before anything starts."""
+    for trial in trials:
+        commands.commands(trial, runs.resolve() / "RUN" / trial.id / "0", sys.executable, cluster, os.environ)
 
 
 def prepare(trial: Trial, runs: Path, observer: Observer) -> Prepared:

@@ -39,7 +39,7 @@ class Standing:
         self._folder = run_folder
         self.planned: Plan = assemble.read_plan(run_folder)
         rates, _ = assemble.so_far(run_folder, self.planned)
-        self._open = [one for one in self.planned.order if not self._is_made(*one)]
+        self._open = [one for one in self.planned.order if not assemble.is_whole(run_folder, *one)]
         self.trials = {trial.id: self._so_far(trial, rates[trial.id]) for trial in self.planned.trials}
 
     def launched(self, trial: Trial, repeat: Repeat) -> float | None:
@@ -77,7 +77,3 @@ class Standing:
     def _so_far(self, trial: Trial, rates: list[float]) -> SoFar:
         planned = sum(trial_id == trial.id for trial_id, _ in self.planned.order)
         return SoFar(trial, planned, rates, *forecast.launch_s(trial, self._folder.parent))
-
-    def _is_made(self, trial_id: str, repeat: int) -> bool:
-        found = assemble.read_repeat(self._folder, trial_id, repeat)
-        return found is not None and found.error is None

@@ -28,7 +28,7 @@ from bench.records import (
     Plan,
     Sweep,
 )
-from bench.run import Observer, alone, fresh_folder, new_folder, planned_cluster, prepare
+from bench.run import Observer, alone, fresh_folder, new_folder, planned_cluster, prepare, refuse_commands
 from bench.storage import Damaged, seal, unseal, write_atomically
 from bench.study import Study
 from bench.sweep_plan import Planned as Planned
@@ -50,6 +50,7 @@ def begin(study: Study, wanted: Wanted, runs: Path, cluster: Cluster, observer: 
     planned = plan(study, wanted, cluster)
     for trial in planned.trials:  # one step of each shows the model's buckets
         prepare(trial, runs, observer)
+    refuse_commands(planned.trials, runs, cluster)
     now = datetime.now(UTC)
     folder = new_folder(runs, f"{study.header.name}-collectives-{now:%Y%m%dT%H%M%SZ}").resolve()
     ids = [trial.id for trial in planned.trials]

@@ -107,7 +107,7 @@ def _by_launcher(stack: Trial, wanted: Wanted) -> list[tuple[Trial, Sequence[Alg
     """A stack with its algorithms; where only another launcher's library lets one choose, under that one too."""
     algorithms = wanted.algorithms or ALGORITHMS
     by = catalog.entry(stack.backend).allreduce_by
-    if not wanted.as_launched and by and stack.launcher not in by:
+    if not wanted.as_launched and by and stack.launcher not in by and not catalog.has_gpu():
         other = msgspec.structs.replace(stack, launcher=by[0])
         chosen = [msgspec.structs.replace(other, allreduce=name) for name in algorithms if name != "auto"]
         if any(catalog.why_not_selectable(trial) is None for trial in chosen):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records import Repeat, Result
+from bench.redaction import redacted
 from reports.table import Row
 from reports.text import clean, counted
 
@@ -16,13 +17,6 @@ MOST_TRIALS = 40
 _TAIL_BYTES = 64_000
 _NAMED = re.compile(r"\(log: [^)]*?(log-\d+\.txt|launcher\.txt)\)")
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
-_NAMES = "token|secret|passw(?:or)?d|api_?key|access_?key"
-_SECRETS = (
-    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
-    (re.compile(r"(?i)(\bauthorization\b\W{1,4}|\bbearer\s+)\S.*"), r"\1***"),
-    (re.compile(rf"(?i)((?:{_NAMES})[\w-]*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+"), r"\1***"),
-    (re.compile(r"\b(hf_|ghp_|sk-)[A-Za-z0-9_-]{16,}"), r"\1***"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +35,6 @@ def excerpts(result: Result, rows: Sequence[Row], folder: Path) -> dict[str, lis
     failed = [row for row in rows if row.status == "failed"][:MOST_TRIALS]
     found = {row.trial_id: list(_of_trial(folder, row, results[row.trial_id].repeats)) for row in failed}
     return {trial_id: told for trial_id, told in found.items() if told}
-
-
-def redacted(text: str) -> str:
-    """Without what looks like a password or a key.
-
-    >>> redacted("GET https://me:secret@host/path?token=abc123&x=1")
-    'GET https://me:***@host/path?token=***&x=1'
-    """
-    for pattern, kept in _SECRETS:
-        text = pattern.sub(kept, text)
-    return text
 
 
 def _of_trial(folder: Path, row: Row, repeats: Sequence[Repeat]) -> Iterator[Excerpt]:

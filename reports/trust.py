@@ -74,7 +74,7 @@ def _all_ran(rows: Sequence[Row]) -> Check:
     parts = [f"{with_speed} of {counted(len(rows), 'trial')} with a speed"]
     counts = {status: sum(row.status == status for row in rows) for status in ("failed", "withheld", "not_selectable")}
     parts += [f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count]
-    state: State = "good" if with_speed == len(rows) else "bad" if counts["withheld"] else "plain"
+    state: State = "good" if with_speed == len(rows) else "bad" if counts["withheld"] or not with_speed else "plain"
     return Check(
         "Did every trial run?", state, f"{', '.join(parts)}.", "without" if with_speed < len(rows) else "table"
     )
@@ -85,6 +85,8 @@ def _as_asked(rows: Sequence[Row]) -> Check:
     wrong = [f"{row.label}: {row.mismatch}" for row in rows if row.mismatch]
     if wrong:
         return Check(question, "bad", f"{'; '.join(wrong)}.", "ran")
+    if not any(row.measured for row in rows):
+        return Check(question, "plain", "No trial has a speed.", "ran")
     silent = [row.label for row in rows if row.measured and row.compute.ran is None]
     if silent:
         return Check(question, "plain", f"Not read back from {', '.join(silent)}.", "ran")
@@ -125,6 +127,8 @@ def _steady(result: Result, drift: Drift) -> Check:
 
 def _possible(rows: Sequence[Row]) -> Check:
     question = "Are the speeds plausible?"
+    if not any(row.measured for row in rows):
+        return Check(question, "plain", "No trial has a speed.", "table")
     found = caveats.among([(f"{row.label} \u00d7{row.trial.replicas}", row.caveats) for row in rows])
     if not found:
         fine = "No speed is above what its baseline allows, and no host has more threads than cores."

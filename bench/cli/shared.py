@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +129,30 @@ def observe(verbose: bool) -> Any:
     from bench.progress import LineObserver, TerminalObserver
     from bench.run import Observer
 
+    lasting: Any = _Lasting(sys.stderr)
     if in_color(sys.stderr):
-        return TerminalObserver(Console(stderr=True))
-    plain = Console(stderr=True, force_terminal=False, no_color=True)
+        return TerminalObserver(Console(file=lasting))
+    plain = Console(file=lasting, force_terminal=False, no_color=True)
     return LineObserver(plain) if verbose or sys.stderr.isatty() else nullcontext(Observer())
+
+
+class _Lasting:
+    """A stream whose end is nobody's fault: where the terminal has gone, the study goes on unseen."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def in_color(stream: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from backends import OPEN_MPI
 from bench.records import Trial
 
+PROTOCOLS = ("LL", "LL128", "Simple")  # of NCCL
 # For the all-reduce only: with a bare name NCCL's broadcasts, which know no tree, would fail at the start.
 NCCL = {"ring": "allreduce:ring", "tree": "allreduce:tree"}
 

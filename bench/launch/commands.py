@@ -25,7 +25,7 @@ INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PAT
 INHERITED_PREFIXES = ("CUDA_VISIBLE", "NVIDIA_VISIBLE", "NCCL_", "HOROVOD_", "GLOO_", "OMPI_MCA_", "UCX_", "OPENBLAS_")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # horovodrun gives names to a shell as they are
 # A rank's place belongs to its own launcher: an outer one's must not leak in. The all-reduce belongs to the study.
-PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)|NCCL_ALGO$")
+PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)|NCCL_(ALGO|PROTO)$")
 INTERFACES = re.compile(r"[A-Za-z0-9_.:@-]{1,15}(,[A-Za-z0-9_.:@-]{1,15})*")
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 # horovodrun gives two paths to a shell unquoted: the key's, and the run's folder where a rank is on another host. A

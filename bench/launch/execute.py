@@ -26,7 +26,7 @@ POLL_S = 0.1
 INSPECT_S = 1.0
 GRACE_S = 8.0  # between a rank's failure and ending the others by force: the launcher may still do it better
 TERMINATE_S = 3.0
-KEPT = ("trial.json", "lease")  # what is written before the launch
+KEPT = ("trial.json",)  # what is written before the launch
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from reports import compare
 from reports.across.matching import Line, allowed, match, names, said
 from reports.across.reading import RunReading, TrialReading
 from reports.text import counted
+from reports.verdict import SAME_LOSSES, SAME_LOSSES_ACROSS
 
 Outcome = Literal["faster", "slower", "not shown", "no verdict", "not comparable"]
 # What the gates between trials say of two that should have done the same.
 Gates = Callable[[TrialResult, TrialResult], Sequence[GateOutcome]]
-_SAME_LOSSES = ("same losses", "same losses across precisions")
+_SAME_LOSSES = (SAME_LOSSES, SAME_LOSSES_ACROSS)
 # Where these differ, the ranks are fed something else.
 _FEEDS = ("trial.workload.", "trial.timing.", "trial.quality.", "trial.replicas")
 

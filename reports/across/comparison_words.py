@@ -90,7 +90,7 @@ def sentence(pair: Pair, found: Comparison) -> str:
 def hint(found: Comparison) -> str | None:
     """How to compare what was not, where it is a machine or a set-up that differs; None: nothing to say."""
     keys = list(dict.fromkeys(key.partition(" (")[0] for pair in found.pairs for key in pair.keys))
-    if not keys or len(keys) > NAMED:
+    if not keys or len(keys) > NAMED or "data_digest" in keys:  # no gate lets other data by the same settings pass
         return None
     options = " ".join(f"--across {key}" for key in keys)
     return f"If that is the question, name it: {options} lets it differ, and the verdict says so."

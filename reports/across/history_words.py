@@ -16,7 +16,8 @@ SCHEMA = 1
 RULE = (
     "A change of level is a stretch of at least three runs that differs from the runs around it by 2 % or more, and by "
     "more than the runs' own spread explains (circular binary segmentation, Student's t, Bonferroni over all stretches "
-    "of all trials): where nothing changes and runs are independent, no more than about 5 % of such pages show one. "
+    "of all trials of a study): where nothing changes and runs are independent, no more than about 5 % of studies show "
+    "one, so that a page of several studies shows one more often. "
     "Where the change is, is chosen by the data, so its interval looks a little surer than it is. A machine with moods "
     "that last for several runs shows changes that nobody made."
 )

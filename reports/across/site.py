@@ -67,9 +67,11 @@ def build(folder: Path, into: Path, tell: Callable[[str], None]) -> Built:
     if not found:
         raise UserError(f"below {folder} there is no run")
     before = _remembered(into)
-    for part in (RUNS, HISTORY):
-        (into / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+    into.mkdir(parents=True, exist_ok=True, mode=0o700)
     into.chmod(0o700)
+    write_atomically(into / MEMORY, msgspec.json.encode(before))  # a site from here on, also where this is cut off
+    for part in (RUNS, HISTORY):
+        (into / part).mkdir(exist_ok=True, mode=0o700)
     runs = {name: _renewed(path, name, into, before.runs.get(name), tell) for name, path in found.items()}
     rendered = sum(runs[name] is not before.runs.get(name) for name in runs)
     histories = _histories(runs, into, before.histories)
@@ -116,7 +118,7 @@ def _remembered(into: Path) -> Memory:
 def _renewed(path: Path, name: str, into: Path, before: Entry | None, tell: Callable[[str], None]) -> Entry:
     """`before` itself where its page is as new as its files."""
     stamp, page = _stamp(path), page_of(into, RUNS, name)
-    if before is not None and before.stamp == stamp and page.exists() == (before.reason is None):
+    if before is not None and before.stamp == stamp and before.reason is None and page.exists():
         return before
     try:
         entry, content = _read(path, name, stamp)
@@ -148,6 +150,7 @@ def _read(path: Path, name: str, stamp: str) -> tuple[Entry, str | bytes]:
 def _stamp(path: Path) -> str:
     """Of the files that pages are made of, and of what makes them."""
     files = [(mark, path / mark) for mark in (*MARKS, "windows.parquet")]
+    files += [(file.relative_to(path).as_posix(), file) for file in sorted(path.glob("traces/*/traces.json"))]
     known = [(mark, file.stat()) for mark, file in files if file.is_file()]
     parts = [f"{mark} {status.st_size} {status.st_mtime_ns}" for mark, status in known]
     return hashlib.sha256("\n".join([bench.__version__, *parts]).encode()).hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError
+from bench.storage import write_atomically
 
 FOLDER = "exports"
 
@@ -57,7 +58,7 @@ def write(run_folder: Path, form: str, target: Path) -> None:
     made = FORMS[form]
     if made.module is None:
         content = reports.render(run_folder, form)
-        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_atomically(target, content if isinstance(content, bytes) else content.encode())
         return
     if reports.is_sweep(run_folder):
         raise UserError(f"--to {form} takes a run of `paceline run`; {run_folder} holds collectives")

@@ -22,7 +22,8 @@ RANKS = 100_000  # process ids of one trial begin at a multiple of it
 
 def write(run: LoadedRun, target: Path) -> None:
     """Trials begin together at 0, whenever they ran."""
-    labels = compare.labels(run.result.trials)
+    named = compare.labels(run.result.trials)
+    labels = {one.trial_id: f"{named[one.trial_id]} \u00d7{one.trial.replicas}" for one in run.result.trials}
     found = sorted((run.folder / "traces").glob(f"*/{MERGED}"))
     traced = [(path, labels[path.parent.name]) for path in found if path.parent.name in labels]
     if not traced:

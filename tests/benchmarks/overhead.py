@@ -107,7 +107,7 @@ def compare(backend_name: str, pairs: int) -> float:
     samples = trial.global_batch * trial.timing.steps_per_window
     job = [[max(rank[pair][side] for rank in ranks) for side in (0, 1)] for pair in range(pairs)]
     ratios = sorted(by_hand / harness for harness, by_hand in job)
-    lower = int(scipy_stats.binom.ppf(0.025, pairs, 0.5))
+    lower = max(0, int(scipy_stats.binom.ppf(0.025, pairs, 0.5)) - 1)  # counted from 0
     harness, by_hand = (samples * 1e9 / statistics.median(side) for side in zip(*job, strict=True))
     ratio = statistics.median(ratios)
     print(

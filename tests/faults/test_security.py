@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import catalog, redaction, run, study
+from bench import catalog, journal, redaction, run, study
 from bench.errors import UserError
 from bench.launch.commands import Cluster, allowed, commands
 from bench.launch.execute import execute
@@ -160,6 +160,20 @@ def test_what_has_the_form_of_a_secret_is_taken_out_of_a_text(text: str, clean: 
 )  # fmt: skip
 def test_what_only_sounds_like_one_stays(text: str) -> None:
     assert redaction.redacted(text) == text
+
+
+def test_a_ranks_error_is_still_one_after_its_secrets_are_gone(tmp_path):
+    error = journal.RankError(
+        rank=0, phase="windows", kind="ValueError", sentence='cannot open "https://h/x?password=hunter2xyz"',
+        traceback='{"Authorization": "Token abcd1234efgh"}', ended_by=None,
+    )  # fmt: skip
+    path = tmp_path / "rank-0.error"
+    path.write_bytes(msgspec.json.encode(error))
+    redaction.redact_files([path], {"DB_PASSWORD": "traceback"})
+    found = journal.read_error(tmp_path, 0)
+    assert found is not None
+    assert found.sentence == 'cannot open "https://h/x?password=***"'
+    assert "abcd1234efgh" not in found.traceback
 
 
 def test_logs_and_errors_of_a_launch_keep_no_secret_and_keep_their_times(tmp_path, monkeypatch):

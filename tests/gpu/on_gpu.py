@@ -149,6 +149,8 @@ def trainer_rate(session: Session, given: argparse.Namespace, folder: Path) -> C
 
     model = transformers.BertForPreTraining.from_pretrained(session.checkpoint, local_files_only=True)
     samples = [sample for step in range(STEPS + 5) for sample in pieces(session.batches.batch(step).arrays)]
+    if len(session.devices) > 1:
+        raise SystemExit("trainer: it would take all GPUs; show it one (CUDA_VISIBLE_DEVICES=0)")
     arguments = transformers.TrainingArguments(
         output_dir=str(folder / "trainer"), per_device_train_batch_size=given.batch, max_steps=STEPS + 5,
         bf16=True, report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=not session.devices,
@@ -242,7 +244,7 @@ def rounds(number: int, ours: Callable[[], float], theirs: Callable[[], float]) 
 
     pairs = [(ours(), theirs()) if turn % 2 == 0 else (theirs(), ours())[::-1] for turn in range(number)]
     ratios = sorted(one / other for one, other in pairs)
-    low = int(stats.binom.ppf(0.025, number, 0.5))
+    low = int(stats.binom.ppf(0.025, number, 0.5)) - 1  # counted from 0
     interval = [ratios[low], ratios[-1 - low]] if number >= 6 else None
     return {"ratio": statistics.median(ratios), "interval": interval, "pairs": pairs}
 

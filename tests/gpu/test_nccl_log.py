@@ -84,6 +84,7 @@ def test_rank_0_reads_its_file_and_tells_all_and_leaves_nothing(monkeypatch: pyt
         rank: int
         rendezvous: type[Board] = Board
 
+    monkeypatch.setenv("NCCL_ALGO", "allreduce:tree")
     nccl.listen()
     path = Path(os.environ["NCCL_DEBUG_FILE"])
     assert (os.environ["NCCL_DEBUG"], "TUNING" in os.environ["NCCL_DEBUG_SUBSYS"]) == ("INFO", True)

@@ -16,7 +16,7 @@ from bench.evaluation import Accuracy, EntityF1, evaluate
 from bench.protocols import Batch, Predictions
 from bench.records import Assignment, Evaluation, Phase, Quality, Timing, Trial, Window, Workload
 from bench.selfcheck import run_assignment
-from bench.workload import corpus
+from bench.workload import checkpoint, corpus
 from bench.workload.batches import ValidationBatches
 from bench.workload.topics import generate_examples
 
@@ -144,9 +144,10 @@ def run(cache: Path, tmp_path: Path) -> Callable[[Quality], Lines]:
             timing=Timing(warmup_windows=1, windows=3, steps_per_window=5),
         )  # fmt: skip
         validation = corpus.prepare_validation(TOPICS, cache, silent)
+        prepared = corpus.prepare(TOPICS, cache, silent)
         assignment = Assignment(
-            trial=trial, trial_id=trial.id, repeat=0, ranks=2, local_replicas=1, checkpoint="",
-            data=str(corpus.prepare(TOPICS, cache, silent).folder),
+            trial=trial, trial_id=trial.id, repeat=0, ranks=2, local_replicas=1, data=str(prepared.folder),
+            checkpoint=str(checkpoint.prepare(TOPICS, prepared.labels, cache)),
             validation=str(validation.folder) if quality.samples else None,
         )  # fmt: skip
         run_assignment(assignment, tmp_path, Slow)

@@ -83,7 +83,7 @@ def test_only_what_changed_is_made_again_and_what_is_gone_goes(tmp_path):
     paceline(runs(tmp_path))
     site = tmp_path / "site"
     before = {path: path.stat().st_mtime_ns for path in site.glob("*/*.html")}
-    assert "0 read anew" in paceline(tmp_path)
+    assert "1 read anew" in paceline(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in site.glob("*/*.html")} == before
     write(tmp_path / "nightly-2", *STEADY[:4], study="nightly", created_utc="2026-01-02T03:00:00Z")
     write(tmp_path / "torn", *STEADY, study="torn")  # mended

@@ -111,7 +111,7 @@ def test_traces_of_two_trials_lie_below_each_other_in_one_file(run, tmp_path):
     whole = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
     assert len({event["pid"] for event in whole}) == 2
     assert {event["args"]["name"] for event in whole if event["ph"] == "M"} == {
-        "torch_ddp (compute float32, wire float32): rank 1 on box", "torch_horovod: rank 1 on box",
+        "torch_ddp (compute float32, wire float32) \u00d72: rank 1 on box", "torch_horovod \u00d72: rank 1 on box",
     }  # fmt: skip
     assert [event["ts"] for event in whole if event["ph"] == "X"] == [1.5, 1.5]
 

@@ -94,7 +94,7 @@ def decode_line(text: bytes) -> Line:
     """One line as a record. Raises TrialError for half a line or anything else."""
     try:
         line: Line = _DECODER.decode(text)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TrialError(str(error)) from None
     return line
 
@@ -133,7 +133,7 @@ def read_error(folder: Path, rank: int) -> RankError | None:
     path = folder / f"rank-{rank}.error"
     try:
         return msgspec.json.decode(path.read_bytes(), type=RankError)
-    except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -65,7 +65,7 @@ def unseal(content: bytes, kind: type[Some]) -> Some:
         raise Damaged("it was damaged or edited: its checksum is another")
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Damaged(f"it is no {kind.__name__}: {error}") from None
 
 

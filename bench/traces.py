@@ -169,7 +169,7 @@ def read(path: Path) -> RankFile:
         described = document["otherData"]
         names = ("rank", "host", "source", "sees_exchange", "began_ns")
         return RankFile(**{name: described[name] for name in names}, events=document["traceEvents"])
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise TrialError(f"{path} is no trace of a rank: {error}") from None
 
 

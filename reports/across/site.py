@@ -111,7 +111,7 @@ def _remembered(into: Path) -> Memory:
         return Memory()
     try:
         return msgspec.json.decode(content, type=Memory)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return Memory()
 
 

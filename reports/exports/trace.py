@@ -41,5 +41,5 @@ def _events(path: Path, label: str, first: int) -> Iterator[Mapping[str, Any]]:
             if event.get("name") == "process_name":
                 moved["args"] = {"name": one_line(f"{label}: {event['args']['name']}", 200)}
             yield moved
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no trace of paceline: {error}") from None

@@ -111,7 +111,7 @@ def test_the_import_contracts_are_kept(copy: Path) -> None:
         (
             "reports/text.py",
             "from bench import study",
-            "reports import of bench only records, stats, storage and errors",
+            "reports import of bench only records, stats, storage, redaction and errors",
         ),
         (
             "backends/null.py",

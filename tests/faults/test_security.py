@@ -145,6 +145,8 @@ def test_a_run_folder_with_a_command_in_its_name_is_only_a_folder(tmp_path, laun
         ("-H 'X-Api-Key: abcdefgh1234'", "-H 'X-Api-Key: ***'"),
         ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "AWS_SECRET_ACCESS_KEY=***"),
         ("machine host login me password hunter2", "machine host login me password ***"),
+        ("HF_TOKEN=abcdef1234 python x.py", "HF_TOKEN=*** python x.py"),
+        ("GET /path?token=abc123&x=1", "GET /path?token=***&x=1"),
         ("s3://b/k?X-Amz-Signature=abcdef123456&x=1", "s3://b/k?X-Amz-Signature=***&x=1"),
         ("token hf_abcdefghijklmnopqrst is", "token hf_*** is"),
     ],

@@ -25,7 +25,7 @@ FORMS = tuple(
         r"(?i)(\bbearer\s+)[\w.~+/=-]{16,}",
         r"(?i)((?:^|[\s?&{(\[;,'\"])(?:[\w-]{0,40}[_-])?(?:access_token|auth_token|api[_-]?key|secret|password|passwd|signature|secret_access_key"
         r"|x-amz-(?:signature|credential|security-token))['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,}]{4,}",
-        r"\b([A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY)[A-Z0-9_]*=['\"]?)[^\s'\"&,}]{4,}",  # variable
+        r"\b([A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY)[A-Z0-9_]*=['\"]?)[^\s'\"&,}]{4,}",
         r"(?i)([?&][\w-]*(?:token|sig|key)=)[^\s'\"&]{4,}",  # a part of an address
         r"(?i)((?:^|\n|\s)machine\s+\S+\s+login\s+\S+\s+password\s+)\S+",  # a line of ~/.netrc
         r"\b(hf_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|AKIA|ASIA|pypi-)[\w-]{16,}",

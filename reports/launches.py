@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from bench import stats
 from bench.records import Repeat, Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
 from reports.table import Row, bounded
-from reports.text import DASH, counted, interval, number
+from reports.text import DASH, counted, interval, number, seconds
 
 NO_SENTINEL = "Drift of the machine was not watched: the study has no `sentinel: true`."
 
@@ -52,13 +51,13 @@ def launches(result: Result, rows: Sequence[Row]) -> list[Launch]:
     by_id = {row.trial_id: row for row in rows}
     made = {(repeat.trial_id, repeat.repeat): repeat for trial in result.trials for repeat in trial.repeats}
     ordered = [made[one] for one in dict.fromkeys([*result.order, *made]) if one in made]
-    began = [at for repeat in ordered if (at := _seconds(repeat)) is not None]
+    began = [at for repeat in ordered if (at := seconds(repeat.started_utc)) is not None]
     first = min(began, default=None)
     return [_launch(place, repeat, by_id[repeat.trial_id], first) for place, repeat in enumerate(ordered, 1)]
 
 
 def _launch(place: int, repeat: Repeat, row: Row, first: float | None) -> Launch:
-    at = _seconds(repeat)
+    at = seconds(repeat.started_utc)
     return Launch(
         place=place,
         trial_id=row.trial_id,
@@ -79,13 +78,6 @@ def _rate(row: Row, repeat: int) -> float | None:
     """`launch_rates` are in order of repeat, one of each, where a row has a speed."""
     rates = row.measured.launch_rates if row.measured else ()
     return rates[repeat] if repeat < len(rates) else None
-
-
-def _seconds(repeat: Repeat) -> float | None:
-    try:
-        return datetime.fromisoformat(repeat.started_utc).timestamp()
-    except ValueError:
-        return None
 
 
 def drift(result: Result, made: Sequence[Launch]) -> Drift:

@@ -7,6 +7,7 @@ import io
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from bench.stats import Estimate
 
@@ -73,6 +74,15 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     ('1 launch', '3 launches')
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def seconds(iso: str) -> float | None:
+    """Of an ISO time, since 1970; without a zone it is UTC. None where it is none."""
+    try:
+        at = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def clean(text: str) -> str:

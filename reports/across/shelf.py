@@ -12,7 +12,7 @@ from bench.errors import UserError
 from reports import SWEEP, load, table
 from reports.across import reading
 from reports.across.reading import RunReading
-from reports.text import one_line
+from reports.text import one_line, seconds
 
 # What makes a folder a run's: planned, or finished, or a sweep of collectives.
 MARKS = ("plan.json", "result.json", SWEEP)
@@ -31,15 +31,6 @@ class Shelved:
     def at_s(self) -> float | None:
         """When it was begun, seconds since 1970; None where that is not known."""
         return seconds(self.reading.created_utc) if self.reading else None
-
-
-def seconds(created_utc: str) -> float | None:
-    """Of an ISO time; without a zone it is UTC."""
-    try:
-        at = datetime.fromisoformat(created_utc)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def when(created_utc: str) -> str:

@@ -9,9 +9,8 @@ from typing import Literal
 
 from reports.across import pages
 from reports.across.reading import RunReading
-from reports.across.shelf import seconds
 from reports.across.site import HISTORY, RUNS, Entry, slug
-from reports.text import counted
+from reports.text import counted, seconds
 
 Status = Literal["whole", "quick look", "partly", "no speed", "collectives", "not read"]
 

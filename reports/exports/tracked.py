@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from bench import stats
 from bench.records import Repeat, TrialResult
@@ -13,7 +12,7 @@ from reports.columns import columns
 from reports.load import LoadedRun
 from reports.measure import pace
 from reports.table import Row, finite, rows
-from reports.text import one_line
+from reports.text import one_line, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def _tracked(run: LoadedRun, row: Row, trial: TrialResult) -> Tracked:
             numbers[name] = float(cell)
     rates = row.measured.launch_rates if row.measured else [None] * len(trial.repeats)
     launches = tuple(
-        Launch(repeat.repeat, _seconds(repeat), rate, tuple(_points(run, row, repeat)))
+        Launch(repeat.repeat, seconds(repeat.started_utc), rate, tuple(_points(run, row, repeat)))
         for repeat, rate in zip(trial.repeats, rates, strict=True)
     )
     name = one_line(f"{row.label} \u00d7{trial.trial.replicas}", 200)
@@ -83,10 +82,11 @@ def _points(run: LoadedRun, row: Row, repeat: Repeat) -> Iterator[Point]:
     for steps, end_s, speed in _windows(run, repeat) if row.measured else ():
         found.setdefault(steps, {}).update(speed)
         at_s[steps] = end_s
-    began = _seconds(repeat)
+    began = seconds(repeat.started_utc)
+    ready_s = max((one.start_ns + one.build_ns for one in repeat.setup), default=0) / 1e9
     for steps in sorted(found):
         after = at_s.get(steps)
-        yield Point(steps, None if after is None or began is None else began + after, found[steps])
+        yield Point(steps, None if after is None or began is None else began + ready_s + after, found[steps])
 
 
 def _windows(run: LoadedRun, repeat: Repeat) -> Iterator[tuple[int, float, dict[str, float]]]:
@@ -107,11 +107,3 @@ def _add(found: dict[int, dict[str, float]], steps: int, name: str, value: float
     kept = finite(value)
     if kept is not None:
         found.setdefault(steps, {})[name] = kept
-
-
-def _seconds(repeat: Repeat) -> float | None:
-    try:
-        began = datetime.fromisoformat(repeat.started_utc)
-    except ValueError:
-        return None
-    return (began if began.tzinfo else began.replace(tzinfo=UTC)).timestamp()

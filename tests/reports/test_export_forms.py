@@ -18,6 +18,8 @@ from pyarrow import parquet
 
 from bench.errors import UserError
 from reports import exports, frames, render, schema
+from reports.exports import tracked
+from reports.load import load
 from tests.reports import test_ladder, test_scaling
 from tests.reports.build import by_hand, launch_at, precisions, trial_result, write_run
 
@@ -225,3 +227,11 @@ def test_no_number_of_a_tracked_trial_is_infinite_or_unknown(tmp_path):
     values = [value for launch in found.launches for point in launch.points for value in point.values.values()]
     assert all(map(math.isfinite, [*values, *found.numbers.values()]))
     assert [point.steps for point in found.launches[0].points] == [1, 10, 15]
+
+
+def test_windows_end_after_the_set_up_of_their_launch(run):
+    """Start and build take 0.5 + 1.5 s."""
+    launch = next(tracked.tracked(load(run))).launches[0]
+    timed = [point.at_s for point in launch.points if point.at_s is not None]
+    assert launch.started_s is not None and min(timed) > launch.started_s + 2.0
+    assert timed == sorted(timed)

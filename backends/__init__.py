@@ -64,7 +64,7 @@ _HOROVOD_WIRES = ("float32", "float16")
 _TORCH = ("torch", "transformers")
 _TENSORFLOW = ("tensorflow", "keras-hub")
 _PRESETS = ("plain", "tuned")
-_PROGRAMMED = ("step_ms", "build_ms", "synchronous", "fault", "fault_at", "fault_rank")
+_PROGRAMMED = ("step_ms", "build_ms", "synchronous", "own_up", "fault", "fault_at", "fault_rank")
 
 BACKENDS: dict[str, Entry] = {
     "torch_bare": Entry(

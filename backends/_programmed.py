@@ -9,6 +9,7 @@ Options of the trial, in milliseconds; a list gives one value per replica:
   latency_ms, ms_per_mib   a collective timed alone: so long, and so much per 2**20 bytes of one rank's tensors
   late_ms, late_every   rank 0 takes so much longer in every such step: a transient straggler
   build_ms      how long `build` takes
+  own_up        true: facts say by how much the machine made a step longer than programmed, on average
   synchronous   true: the host waits for each step, as on a CPU; else it works ahead until the fence
   fault         raise, exit, segv, hang, memory or nan: what goes wrong, for tests of those who must notice
   fault_at      when: "build", "stop" or a step's number (0 if not given)
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.clock import SYSTEM_CLOCK, Clock
+from bench.clock import SYSTEM_CLOCK, Clock, SystemClock
 from bench.errors import TrialError
 from bench.protocols import (
     Accelerator,
@@ -188,8 +189,14 @@ class Programmed:
             devices=["programmed"],
             threads=None,
             versions={"numpy": np.__version__},
-            settings={"step_ms": self._option_ms("step_ms")},
+            settings={"step_ms": self._option_ms("step_ms"), **self._overslept()},
         )
+
+    def _overslept(self) -> dict[str, float]:
+        """Milliseconds per step."""
+        if not (self._options.get("own_up") and isinstance(self._clock, SystemClock)):
+            return {}
+        return {"overslept_ms": self._clock.overslept_ns / NS_PER_MS / (self._step + 1)}
 
     def exchanges(self) -> Sequence[ExchangedTensor]:
         return []

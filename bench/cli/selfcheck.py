@@ -25,7 +25,8 @@ def selfcheck(seed: int, simulated: int, real: int) -> int:
     """Programmed step, exchange, overlap, input and straggler times through the whole pipeline: do they come back?
 
     With injected clocks they must, exactly; with real processes within 2 %. A real scenario gets three attempts,
-    because another program on this machine costs time too, and is then not what is measured.
+    because another program on this machine costs time too, and is then not what is measured. Exit status: 0 every
+    number came back, 1 one did not, 3 the machine was too busy for the real processes to show anything.
     """
     from bench import selfcheck as ruler
 
@@ -33,20 +34,33 @@ def selfcheck(seed: int, simulated: int, real: int) -> int:
         runs = Path(folder)
         exact = [ruler.worst(ruler.simulate(ruler.scenario(seed + n), runs, _publish)) for n in range(simulated)]
         passed = _say(f"{simulated} scenarios with injected clocks", max(exact, key=lambda one: one.error), ruler.EXACT)
-        for number in range(real):
-            passed &= _real(ruler.scenario(seed + number, ranks=2), runs, f"real processes, scenario {seed + number}")
-    click.echo("every number came back" if passed else "a number did not come back: do not trust this installation")
-    return 0 if passed else 1
+        shown = [
+            _real(ruler.scenario(seed + number, ranks=2), runs, f"real processes, scenario {seed + number}")
+            for number in range(real)
+        ]
+    if not passed or False in shown:
+        click.echo("a number did not come back: do not trust this installation")
+        return 1
+    if None in shown:
+        click.echo("this machine is too busy for real processes to show anything: end what else runs, and try again")
+        return 3
+    click.echo("every number came back")
+    return 0
 
 
-def _real(given: Scenario, runs: Path, what: str) -> bool:
+def _real(given: Scenario, runs: Path, what: str) -> bool | None:
+    """None where the machine was too busy, in every attempt, to tell."""
     from bench import selfcheck as ruler
 
-    for attempt in range(1, ATTEMPTS + 1):
-        found = ruler.worst(ruler.launch(given, runs, _publish))
-        if found.error <= ruler.REAL or attempt == ATTEMPTS:
-            return _say(f"{what}, attempt {attempt}", found, ruler.REAL)
-    raise AssertionError("unreachable")
+    told = None
+    for number in range(1, ATTEMPTS + 1):
+        attempt = ruler.launch(given, runs, _publish)
+        found = ruler.worst(attempt.findings)
+        busy = f", with {attempt.overslept_ms:.1g} ms a step overslept" if attempt.busy else ""
+        if _say(f"{what}, attempt {number}{busy}", found, ruler.REAL):
+            return True
+        told = told if attempt.busy else False
+    return told
 
 
 def _say(what: str, found: Finding, allowed: float) -> bool:

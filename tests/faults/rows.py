@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from bench import journal, stacks
+from bench.assemble import read_plan
 from bench.records import RankInfo, Repeat, Result, Window
 from bench.storage import unseal
 
@@ -33,6 +34,7 @@ timing: {warmup_windows: 1, windows: 150, steps_per_window: 2}
 backend: 'null'
 replicas: 2
 """
+SLOW_MS = 20
 DEAD_RANK_S = 15.0
 HUNG_S = 3.0 + 15.0
 PREEMPTED_S = 25.0  # Slurm and Kubernetes give 30 s between SIGTERM and SIGKILL
@@ -110,7 +112,7 @@ def _from_outside(number: signal.Signals, pattern: str, within_s: float) -> Call
     """A signal to rank 1 while it measures."""
 
     def do(folder: Path) -> float:
-        running = Running(folder, "repeats: 1\nmatrix: {options.step_ms: [20, 0.01]}\n")
+        running = Running(folder, f"repeats: 1\nmatrix: {{options.step_ms: [{SLOW_MS}, 0.01]}}\n")
         victim = _slow_rank(running)
         began = time.monotonic()
         os.kill(victim.pid, number)
@@ -133,8 +135,9 @@ def _slow_rank(running: Running, rank: int = 1) -> RankInfo:
         info = running.measuring(rank)
         for path in running.folder.glob(f"runs/fault-*/*/*/rank-{rank}.jsonl"):
             lines = journal.read(path.parent, rank)
-            slow = [line for line in lines if isinstance(line, Window) and line.duration_ns > 4_000_000]
-            if lines and lines[0].pid == info.pid and slow and (path.parent / "repeat.json").exists() is False:
+            (trial,) = [one for one in read_plan(path.parents[2]).trials if one.id == path.parents[1].name]
+            slow = trial.options["step_ms"] == SLOW_MS
+            if slow and lines and lines[0].pid == info.pid and not (path.parent / "repeat.json").exists():
                 return info
         time.sleep(0.02)
 

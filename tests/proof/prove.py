@@ -1,10 +1,11 @@
 """`make proof`: the experiments behind docs/statistics.md and docs/faults.md, computed where their records are missing or stale.
 
-    python -P tests/proof/prove.py [NAME ...] [--seed N] [--folder DIR]
+    python -P tests/proof/prove.py [NAME ...] [--jobs N] [--seed N] [--folder DIR]
 
 Resumable: end it at any time and start it again. `real` launches processes for about an hour, so it runs only when
 it is named, on a machine with nothing else to do: make proof ARGS=real. So do `links`, which needs root for its
-emulated hosts, and about half an hour; and `faults`, `kills`, `fuzz` and `soak`, which need two hours together.
+emulated hosts, and about half an hour; and `faults`, `kills`, `fuzz` and `soak`, which need two hours together, and
+less with --jobs 2: their parts mostly wait.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--seed", type=int, default=1, help="another one goes to another --folder")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="parts at a time; none that measures speed")
     parser.add_argument("--folder", type=Path, default=record.RECORDS)
     given = parser.parse_args()
     unknown = set(given.names) - set(known)
@@ -32,7 +34,7 @@ def main() -> None:
         parser.error("the records in the repository are those of seed 1; give --folder with another seed")
     for name in given.names or experiments.SIMULATED:
         experiment = known[name](given.seed)
-        record.prove(experiment, given.folder, lambda sentence: print(sentence, flush=True))
+        record.prove(experiment, given.folder, lambda sentence: print(sentence, flush=True), given.jobs)
         print(record.why_stale(experiment, given.folder) or f"{name}: proven, {experiment.path(given.folder)}")
     if given.folder == record.RECORDS:
         for document in tables.DOCUMENTS:

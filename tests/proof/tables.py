@@ -75,12 +75,18 @@ def of_faults(parts: Parts) -> str:
     for row in faults.rows():
         seconds = [float(found) for name, found in parts.items() if name.startswith(f"{row.name}, ")]
         times = (
-            [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", str(len(seconds))]
+            [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", _passed(row.name, len(seconds))]
             if seconds
             else ["\u2013"] * 3
         )
         lines.append([row.name, row.promise, *times])
-    return _table(["fault", "promise", "noticed after, s (median)", "s (longest)", "times"], lines)
+    return _table(["fault", "promise", "noticed after, s (median)", "s (longest)", "held"], lines)
+
+
+def _passed(row: str, count: int) -> str:
+    found = record.broken(faults.matrix())
+    failed = sum(len(said) for name, said in found.items() if name.startswith(f"{row}, "))
+    return f"{count} of {count + failed}"
 
 
 def of_kills(parts: Parts) -> str:

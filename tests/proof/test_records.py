@@ -135,6 +135,20 @@ def test_a_proof_that_was_cut_off_continues_where_it_was(tmp_path):
     assert record.why_stale(whole, tmp_path) is None
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_promise_that_was_broken_stays_in_the_record(tmp_path, jobs):
+    def breaks(rng):
+        raise AssertionError("left over: 7\nand more")
+
+    record.prove(counting({"a": breaks, "b": lambda rng: 2}), tmp_path, jobs=jobs)
+    whole = counting({"a": lambda rng: 1, "b": breaks})
+    assert record.why_stale(whole, tmp_path) == "the record of counting lacks a; make proof"
+    record.prove(whole, tmp_path)
+    assert record.why_stale(whole, tmp_path) is None
+    assert record.broken(whole, tmp_path) == {"a": ["left over: 7"]}
+    assert json.loads((tmp_path / "counting.json").read_text())["parts"] == {"a": 1, "b": 2}
+
+
 def test_a_record_of_other_code_or_another_seed_is_stale_and_begins_anew(tmp_path):
     record.prove(counting({"a": lambda rng: 1}), tmp_path)
     other_code = counting({"a": lambda rng: 2}, proves=("tests/proof/record.py",))

@@ -2,21 +2,19 @@
 
 A part is one run of ten launches; its record is the launch rates, so that the verdicts can be computed again with the
 gate as it is now. Every run is held against the run before it, looking after 3, 6 and 10 launches as
-`paceline check --resolve` does. `null` sleeps for a programmed time in real processes; `torch_bare` trains. A slower
+`paceline check --resolve` does, and with the spread of the runs saved before. `null` sleeps for a programmed time in real processes; `torch_bare` trains. A slower
 null run sleeps 10 % longer; a slower torch_bare run is a real one whose rates are divided by 1.1: real noise, and a
 slowdown that is known exactly.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench import regression
-from tests.proof.gate import check
 from tests.proof.record import ROOT, Experiment, Part
 from tests.proof.simulate import wilson
 
@@ -93,16 +91,29 @@ def _run(name: str, step_ms: float) -> Part:
 
 
 def verdicts(parts: Mapping[str, Any], name: str) -> Mapping[str, list[regression.Verdict]]:
-    """ "same": of each run against the one before it. "slower": of runs that were made slower."""
+    """ "same": of each run against the one before it. "slower": of runs that were made slower. As in a store, how much
+    honest runs differ is taken from all runs before."""
     runs = [parts[one]["rates"] for one in _in_order(parts, name)]
-    same = [check(own, before).verdict for before, own in itertools.pairwise(runs)]
     made_slower = [parts[one]["rates"] for one in _in_order(parts, f"{name} slower")]
-    if made_slower:
-        slower = [check(own, before).verdict for before, own in zip(runs, made_slower, strict=False)]
-    else:
-        scaled = [[rate / (1 + SLOWDOWN) for rate in own] for own in runs[1:]]
-        slower = [check(own, before).verdict for before, own in zip(runs, scaled, strict=False)]
-    return {"same": same, "slower": slower}
+    slower = made_slower or [[rate / (1 + SLOWDOWN) for rate in own] for own in runs[1:]]
+    return {
+        "same": [_verdict(own, runs[: place + 1]) for place, own in enumerate(runs[1:])],
+        "slower": [_verdict(own, runs[: place + 1]) for place, own in enumerate(slower)],
+    }
+
+
+def _verdict(own: Sequence[float], before: Sequence[Sequence[float]]) -> regression.Verdict:
+    """Looking after 3 launches, then after as many as it asks for, against the last of the runs before."""
+    spread = regression.recorded_spread(before)
+    made = [regression.STAGES[0].launches]
+
+    def look() -> list[regression.Finding]:
+        return [regression.judge("trial", own[: made[0]], before[-1], spread)]
+
+    def more_launches(count: int) -> None:
+        made[0] += count
+
+    return regression.resolve(look, more_launches)[0].verdict
 
 
 def share(found: Sequence[regression.Verdict], wanted: regression.Verdict) -> tuple[float, float, float]:

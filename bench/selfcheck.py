@@ -31,7 +31,7 @@ from bench.storage import seal
 EXACT = 1e-9  # relative: of sums and quotients of whole nanoseconds
 REAL = 0.02
 # Milliseconds per step: a machine that oversleeps more moves the smallest parts by the better half of what is allowed.
-BUSY_MS = 0.025
+BUSY_MS = 0.06
 BATCH = 4
 # Limits of launches that no process makes.
 HERE = Header(name="selfcheck")
@@ -89,20 +89,20 @@ class Finding:
 
 
 def scenario(seed: int, ranks: int | None = None) -> Scenario:
-    """A scenario drawn from `seed`; of 2 to 4 ranks if not given. No part is so small that 2 % of it is a few
-    microseconds: the clock of a machine that is not idle does not resolve those."""
+    """A scenario drawn from `seed`; of 2 to 4 ranks if not given. No part is so small that 2 % of it is less
+    than what the harness' own steps of Python differ by from one launch to the next, 0.1 ms."""
     draw = random.Random(seed)
 
     def between(low: float, high: float) -> float:
         return round(draw.uniform(low, high), 3)  # whole nanoseconds, so that an injected clock loses nothing
 
     count = ranks or draw.randint(2, 4)
-    first, exchange = between(10, 20), between(10, 15)
+    first, exchange = between(25, 50), between(30, 40)
     return Scenario(
-        step_ms=(first, *[first] * (count - 2), round(first + between(4, 8), 3)),
-        wrapper_ms=between(4, 6),
-        contention_ms=between(2, 6),
-        input_ms=between(4, 6),
+        step_ms=(first, *[first] * (count - 2), round(first + between(10, 20), 3)),
+        wrapper_ms=between(10, 15),
+        contention_ms=between(5, 15),
+        input_ms=between(10, 15),
         exchange_ms=exchange,
         overlap_ms=between(0.4 * exchange, 0.6 * exchange),
     )

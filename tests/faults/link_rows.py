@@ -79,10 +79,10 @@ def _meets_the_faults(running: psutil.Popen, folder: Path) -> float:
 
     link(host, "down")
     known = len(windows(folder))
-    time.sleep(2.0)  # the fault itself: so long the link is cut
+    time.sleep(2.0)  # the fault itself: so long the link is cut, and only what was exchanged before can end
+    assert len(windows(folder)) <= known + 1
     link(host, "up")
-    after = wait_for_windows(running, folder, known + 3, 60.0)
-    assert max(window.duration_ns for window in after[known:]) > 1.5e9
+    wait_for_windows(running, folder, known + 3, 60.0)
 
     slow = ("tbf", "rate", "100mbit", "burst", "131072", "latency", "50ms")
     subprocess.run(("tc", "-n", host, "qdisc", "change", "dev", "eth0", "root", *slow), check=True)

@@ -88,7 +88,7 @@ def test_the_command_checks_both_kinds_of_clock_within_half_a_minute(tmp_path):
     begun = time.monotonic()
     done = command(tmp_path, "5")
     if done.returncode == 3:
-        pytest.skip(done.stdout)
+        pytest.skip(done.stdout.splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "every number came back"
     assert "scenarios with injected clocks" in done.stdout and "real processes" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -118,12 +119,19 @@ def hold_against(
             continue
         history = [other.launch_rates for other in store.history(found.fingerprint) if not same_run(other, reading)]
         spread = regression.recorded_spread(history)
-        findings.append(
-            regression.judge(reading.trial_id, reading.launch_rates, found.launch_rates, spread, comparisons, rule)
-        )
+        judged = regression.judge(reading.trial_id, reading.launch_rates, found.launch_rates, spread, comparisons, rule)
+        findings.append(judged if spread else _with_reserve(judged))
     matched = {found.trial_id for found, _ in matches if found} | {reading.trial_id for reading in readings}
     gone = sorted({other.trial_id for other in candidates if whole and other.launch_rates} - matched)
     return findings + [regression.undecided(one, "the baseline has it, and this run has not") for one in gone]
+
+
+def _with_reserve(found: regression.Finding) -> regression.Finding:
+    """Launches of two runs tell nothing of how the machine itself changed between them."""
+    if found.verdict != "regress":
+        return found
+    reserve = "how much runs of the same work differ here is not known: fewer than three are saved (--save)"
+    return replace(found, sentence=f"{found.sentence}; {reserve}")
 
 
 class Store:

@@ -36,8 +36,9 @@ def backends() -> Iterator[Finding]:
 def _backend(name: str) -> Finding:
     row = catalog.entry(name)
     versions = ", ".join(f"{package} {found}" for package in row.requires if (found := catalog.version(package)))
+    compute = [one for one in row.compute if one != "tf32" or catalog.has_gpu()]
     detail = (
-        f"{versions or 'no framework'}\ncompute {'/'.join(row.compute)}, wire {'/'.join(row.wire)}, "
+        f"{versions or 'no framework'}\ncompute {'/'.join(compute)}, wire {'/'.join(row.wire)}, "
         f"all-reduce {'/'.join(row.allreduce)}\nlaunchers {', '.join(row.launchers)}"
     )
     return Finding(name, catalog.why_not_installed(name) or _why_not_importable(name), detail)

@@ -14,15 +14,19 @@ from bench.errors import UserError
 @click.command()
 def doctor() -> int:
     """Which backends, launchers, collectives and precisions work here, and why one does not."""
+    from bench import catalog
     from bench import doctor as examine
 
-    click.echo("looking (each backend is imported for real) ...", err=True)
+    click.echo("looking (each backend is imported for real: half a minute, or more where others work) ...", err=True)
+    real, works = {name for name, row in catalog.entries().items() if row.framework != "none"}, 0
     for finding in itertools.chain(examine.backends(), examine.launchers(), examine.devices()):
+        works += finding.problem is None and finding.name in real
         mark = "ok" if finding.problem is None else "--"
         said = (finding.problem or finding.detail).replace("\n", "\n" + " " * 19)
         click.echo(f"{mark}  {finding.name:<14} {said}")
     for name, reason in examine.set_up_problems().items():
         click.echo(f"--  the set-up left out {name}: {reason}")
+    click.echo(f"{works} of {len(real)} backends work here, on {'GPUs' if catalog.has_gpu() else 'CPUs'}")
     return 0
 
 

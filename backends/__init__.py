@@ -19,6 +19,7 @@ class Entry(NamedTuple):
     max_replicas      None: any number
     compile           True: forward and backward can be compiled (torch.compile, XLA)
     presets           that differ from each other here
+    packed            True: it computes samples that share rows (workload.packed)
     gpu               True: it computes on GPUs where there are some
     wrapped           modes in which the wrapper is at work: a local step may leave it out, one rank alone go without
     allreduce         algorithms that can be selected on CPUs; `auto` leaves it to the library
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     allreduce_by: tuple[str, ...] = ()
     compile: bool = False
     presets: tuple[str, ...] = ("plain",)
+    packed: bool = False
     gpu: bool = False
     options: tuple[str, ...] = ()
     wrapper: str = "none"
@@ -69,20 +71,20 @@ _PROGRAMMED = ("step_ms", "build_ms", "synchronous", "own_up", "fault", "fault_a
 BACKENDS: dict[str, Entry] = {
     "torch_bare": Entry(
         "backends.torch_bare", "torch", None, _TORCH, max_replicas=1, compute=_COMPUTE, compile=True, presets=_PRESETS,
-        gpu=True,
+        gpu=True, packed=True, options=("cuda_graphs",),
     ),
     "torch_ddp": Entry(
-        "backends.torch_ddp", "torch", "torch_bare", _TORCH, options=("bucket_cap_mb", "nccl_protocol"),
-        compute=_COMPUTE, wire=_ALL_WIRES, compile=True, presets=_PRESETS, gpu=True,
+        "backends.torch_ddp", "torch", "torch_bare", _TORCH, options=("bucket_cap_mb", "cuda_graphs", "nccl_protocol"),
+        compute=_COMPUTE, wire=_ALL_WIRES, compile=True, presets=_PRESETS, gpu=True, packed=True,
         allreduce=("auto", "ring", "tree", "halving_doubling"), allreduce_gpu=("auto", "ring", "tree"),
         wrapper="DistributedDataParallel", wrapped=("solo", "full"),
     ),
     "torch_horovod": Entry(
         "backends.torch_horovod", "torch", "torch_bare", (*_TORCH, "horovod"), ("horovod/torch/mpi_lib_v2*.so",),
         launchers=("horovodrun", "mpirun"), compute=_COMPUTE, wire=_HOROVOD_WIRES, compile=True,
-        presets=_PRESETS, gpu=True,
+        presets=_PRESETS, gpu=True, packed=True,
         allreduce=("auto", *OPEN_MPI), allreduce_gpu=("auto", "ring", "tree"), allreduce_by=("mpirun",),
-        options=("nccl_protocol",), wrapper="horovod.torch.DistributedOptimizer", wrapped=("full",),
+        options=("cuda_graphs", "nccl_protocol"), wrapper="horovod.torch.DistributedOptimizer", wrapped=("full",),
     ),
     "tf_bare": Entry(
         "backends.tf_bare", "tensorflow", None, _TENSORFLOW, max_replicas=1, compute=_COMPUTE, compile=True,

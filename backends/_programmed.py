@@ -202,14 +202,8 @@ class Programmed:
         return []
 
     def tensor_settings(self) -> Sequence[TensorSettings]:
-        optimizer = self._trial.optimizer
-        return [
-            TensorSettings(
-                name="null.weight",
-                learning_rate=optimizer.learning_rate_at(self._step),
-                weight_decay=optimizer.weight_decay,
-            )
-        ]
+        rate, decay = self._trial.optimizer.learning_rate_at(self._step), self._trial.optimizer.weight_decay
+        return [TensorSettings(name="null.weight", learning_rate=rate, weight_decay=decay)]
 
     def stop(self) -> None:
         self._fault("stop")

@@ -20,7 +20,7 @@ from backends._torch_network import Network, load_model, microbatches
 from backends._torch_observation import dense_outputs
 from backends._torch_optimizer import build_optimizer, clip, set_learning_rate
 from backends._torch_precision import NoScaling, build_scaling, select_precision
-from backends._torch_preset import PRESETS, Tuning
+from backends._torch_preset import PRESETS, Tuning, records_graphs
 from backends._torch_snapshot import Snapshot
 from backends._torch_trace import traced_steps
 from bench.errors import TrialError
@@ -50,6 +50,7 @@ class TorchBackend:
     wrapped: Any
     scaling: NoScaling
     compiler: Compiler | None
+    recorded: bool
 
     def __init__(self) -> None:
         self._forget()
@@ -61,7 +62,6 @@ class TorchBackend:
             raise TrialError(f"a PyTorch rank holds one replica, not {world.local_replicas}")
         self.world = world
         self.device, self.placed = own_device(world)
-        self.marked = StepMarks.of(self.device)
         self.join()
 
     def join(self) -> None:
@@ -110,10 +110,11 @@ class TorchBackend:
         self._forget()
         self.trial, self.tuning = trial, PRESETS[trial.preset]
         set_threads(trial.threads_per_replica)
-        task = trial.workload.task
-        self.model = load_model(task, checkpoint).to(self.device)
-        self.network = Network(self.model, task, select_precision(trial.compute, self.device))
-        self.compiler = Compiler(self.device) if trial.compiled else None
+        self.model = load_model(trial.workload.task, checkpoint).to(self.device)
+        self.network = Network(self.model, trial.workload.task, select_precision(trial.compute, self.device))
+        self.recorded = records_graphs(trial, self.device)
+        self.marked = StepMarks.of(self.device, self.recorded)
+        self.compiler = Compiler(self.device, self.recorded) if trial.compiled else None
         if self.compiler is not None:
             self.network.compile_training(self.compiler)
         self.optimizer = build_optimizer(trial.optimizer, self.model.named_parameters(), self.tuning.fused)
@@ -155,7 +156,7 @@ class TorchBackend:
         self.optimizer.zero_grad()
         scales = self._scales(batch)
         *earlier, last = microbatches(batch.arrays, self.device, self.tuning.pinned)
-        sums = [self._accumulate(inputs, scales) for inputs in earlier]
+        sums = [self._accumulate(inputs, scales, kept=self.recorded) for inputs in earlier]
         if exchange:
             loss, last_sums = self.wrapped(last, scales)
             self.scaling.scaled(loss).backward()
@@ -183,22 +184,22 @@ class TorchBackend:
         weights = (batch.global_weights[head.name] for head in self.network.heads)
         return tuple(self.world.replicas / weight if weight else 0.0 for weight in weights)
 
-    def _accumulate(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> Any:
-        """Adds this microbatch's own gradients to .grad without a hook; returns its sums."""
+    def _accumulate(self, inputs: dict[str, Any], scales: tuple[float, ...], kept: bool = False) -> Any:
+        """Adds this microbatch's own gradients to .grad, by no hook; returns its sums. `kept`: as copies, which the
+        next microbatch's CUDA graph cannot overwrite."""
         loss, sums = self.local_loss(inputs, scales)
         parameters = list(self.model.parameters())
         gradients = torch.autograd.grad(self.scaling.scaled(loss), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if parameter.grad is None:
-                parameter.grad = gradient
+                parameter.grad = gradient.clone() if kept else gradient
             else:
                 parameter.grad.add_(gradient)
         return sums
 
     def local_loss(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:
         """As self.wrapped, without the wrapper."""
-        outputs: tuple[Any, Any] = self.network(inputs, scales)
-        return outputs
+        return self.network(inputs, scales)  # type: ignore[no-any-return]
 
     # ---- what it did --------------------------------------------------------------------------------------------
 

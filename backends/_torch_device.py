@@ -76,7 +76,8 @@ class StepMarks:
         self._used = 0
 
     @classmethod
-    def of(cls, device: Any) -> StepMarks:
+    def of(cls, device: Any, recorded: bool = False) -> StepMarks:
+        """`recorded`: steps replay CUDA graphs, whose memory PyTorch does not count as allocated."""
         if device.type != "cuda":
             return cls(None)
 
@@ -85,7 +86,7 @@ class StepMarks:
             torch.cuda.reset_peak_memory_stats(device)
             return peak
 
-        return cls(lambda: torch.cuda.Event(enable_timing=True), peak_bytes)
+        return cls(lambda: torch.cuda.Event(enable_timing=True), None if recorded else peak_bytes)
 
     def begin(self) -> None:
         """Before a step; only the first one of a window marks anything."""

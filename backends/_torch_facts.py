@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 import transformers
 
+from backends._torch_compile import replayed_graphs
 from backends._torch_device import device_name, device_versions
 from backends._torch_network import Network
 from backends._torch_precision import NoScaling, float32_products
@@ -27,6 +28,7 @@ class Describable(Protocol):
     scaling: NoScaling
     tuning: Tuning
     compiler: Any
+    recorded: bool
     dense_dtypes: set[str]
     local_step: str
 
@@ -62,6 +64,8 @@ def collect_facts(backend: Describable) -> Facts:
             "inter_op_threads": torch.get_num_interop_threads(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "compile": backend.compiler is not None and backend.compiler.graphs > 0,
+            "packed": backend.network.packed,
+            "cuda_graphs": replayed_graphs(backend.device) if backend.recorded else 0,
             "pinned_input": backend.tuning.pinned and backend.device.type == "cuda",
             "local_step": backend.local_step,
             **backend.wrapper_settings(),

@@ -12,6 +12,7 @@ import torch
 import transformers
 from torch.nn import functional
 
+from backends._torch_compile import Compiler
 from bench.errors import TrialError
 from bench.protocols import Array
 from bench.records import Task
@@ -36,8 +37,11 @@ MODELS: dict[Task, str] = {
     "classification": "BertForSequenceClassification",
 }
 
+PLACES = "packed_places"  # of bench.protocols.Batch
+ROWS = "packed_rows"  # of one microbatch: a number, for the shapes
+
 # cross_entropy and gather want 64-bit indices; embeddings take the batch's own 32-bit ones.
-_INDICES = ("masked_positions", "masked_ids", "next_sentence_labels", "labels")
+_INDICES = ("masked_positions", "masked_ids", "next_sentence_labels", "labels", PLACES)
 
 
 def load_model(task: Task, checkpoint: Path) -> Any:
@@ -71,7 +75,11 @@ def microbatches(arrays: Mapping[str, Array], device: Any, pinned: bool = False)
     """
     pinned = pinned and device.type == "cuda"
     for index in range(len(arrays["input_ids"])):
-        yield {name: _tensor(name, array[index, 0], device, pinned) for name, array in arrays.items()}
+        made = {name: _tensor(name, array[index, 0], device, pinned) for name, array in arrays.items()}
+        if PLACES in arrays:
+            places = arrays[PLACES][index, 0]
+            made[ROWS] = -(-int(places.max()) // places.shape[-1])
+        yield made
 
 
 def _tensor(name: str, array: Array, device: Any, pinned: bool) -> Any:
@@ -90,6 +98,7 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = model
         self.heads = HEADS[task]
+        self.packed = False  # in the last forward pass
         self._precision = precision
         self._scores = {
             "pretraining": self._pretraining,
@@ -98,9 +107,9 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         }[task]
         self._train = self.losses
 
-    def compile_training(self, compiler: Callable[..., Any]) -> None:
-        """From now on, by torch.compile, as one graph for each shape of a batch; predictions stay eager."""
-        self._train = torch.compile(self.losses, backend=compiler, fullgraph=True, dynamic=False)
+    def compile_training(self, compiler: Compiler) -> None:
+        """From now on, by torch.compile; predictions stay eager."""
+        self._train = compiler.compiled(self.losses)
 
     def forward(self, inputs: Mapping[str, Any] | None, scales: tuple[float, ...]) -> tuple[Any, Any]:
         """(loss, sums): scalar, the sum over heads of scale * sum of weighted losses; and (2, heads), numerators
@@ -111,6 +120,7 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         if inputs is None:
             (scale,) = scales
             return sum(parameter.sum() * scale for parameter in self.model.parameters()), None
+        self.packed = PLACES in inputs
         with self._precision():
             numerators, weights = self._train(inputs)
         loss = sum(scale * numerator for scale, numerator in zip(scales, numerators, strict=True))
@@ -133,28 +143,60 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         ]
         return [numerator for numerator, _ in pairs], [weight for _, weight in pairs]
 
-    def _encode(self, inputs: Mapping[str, Any]) -> Any:
+    def _encode(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """(hidden, pooled): the last layer's output with axes (row, place, unit), and the pooler's per sample, None
+        where the model has none."""
+        if PLACES in inputs:
+            return self._encode_packed(inputs)
         # A mask with four axes goes straight to the attention kernel; one with two is inspected on the host first.
-        return self.model.bert(
+        outputs = self.model.bert(
             inputs["input_ids"],
             attention_mask=inputs["attention_mask"].bool()[:, None, None, :],
             token_type_ids=inputs["token_type_ids"],
         )
+        return outputs.last_hidden_state, outputs.pooler_output
+
+    def _encode_packed(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Samples share rows. Each attends to its own tokens, whose positions begin anew; what is nobody's attends to
+        itself, so that its softmax is defined."""
+        places, rows = inputs[PLACES], inputs[ROWS]
+        samples, length = places.shape
+
+        def laid_out(values: Any) -> Any:
+            """From (sample, token) to (row, place); padding goes one past the end, and falls away."""
+            empty = values.new_zeros(rows * length + 1)
+            return empty.scatter(0, places.flatten(), values.flatten())[:-1].view(rows, length)
+
+        tokens, numbers = (torch.arange(count, device=places.device) for count in (length, samples))
+        owners = laid_out((numbers + 1)[:, None].expand(-1, length))
+        hidden = self.model.bert(
+            laid_out(inputs["input_ids"]),
+            attention_mask=(owners[:, :, None] == owners[:, None, :])[:, None],
+            token_type_ids=laid_out(inputs["token_type_ids"]),
+            position_ids=laid_out(tokens.expand(samples, -1)),
+        ).last_hidden_state
+        if self.model.bert.pooler is None:
+            return hidden, None
+        return hidden, self.model.bert.pooler(hidden.flatten(0, 1)[places[:, :1]])
 
     def _pretraining(self, inputs: Mapping[str, Any]) -> list[Any]:
-        outputs = self._encode(inputs)
-        hidden = outputs.last_hidden_state
-        index = inputs["masked_positions"].unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        return [
-            self.model.cls.predictions(hidden.gather(1, index)),
-            self.model.cls.seq_relationship(outputs.pooler_output),
-        ]
+        hidden, pooled = self._encode(inputs)
+        if PLACES in inputs:
+            masked = hidden.flatten(0, 1)[inputs[PLACES].gather(1, inputs["masked_positions"])]
+        else:
+            masked = hidden.gather(1, inputs["masked_positions"].unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        return [self.model.cls.predictions(masked), self.model.cls.seq_relationship(pooled)]
 
     def _ner(self, inputs: Mapping[str, Any]) -> list[Any]:
-        return [self.model.classifier(self.model.dropout(self._encode(inputs).last_hidden_state))]
+        hidden, _ = self._encode(inputs)
+        scores = self.model.classifier(self.model.dropout(hidden))
+        if PLACES in inputs:
+            # Padding takes any place's scores: its labels weigh nothing.
+            scores = scores.flatten(0, 1)[inputs[PLACES].clamp(max=inputs[ROWS] * scores.shape[1] - 1)]
+        return [scores]
 
     def _classification(self, inputs: Mapping[str, Any]) -> list[Any]:
-        return [self.model.classifier(self.model.dropout(self._encode(inputs).pooler_output))]
+        return [self.model.classifier(self.model.dropout(self._encode(inputs)[1]))]
 
 
 def _weighted_loss(scores: Any, labels: Any, weights: Any | None) -> tuple[Any, Any]:

@@ -71,7 +71,7 @@ class DeviceWindow(Record, frozen=True, kw_only=True, tag="device_window"):
 
 
 class Probe(Record, frozen=True, kw_only=True, tag="probe"):
-    """What a rank's device reached alone, right after the windows, best of some tries.
+    """What a rank's device reached without the job, right after the windows, best of some tries. All ranks try at once.
 
     flop_per_s    of a square matrix product of `size` rows in `compute`
     bytes_per_s   of a copy within its memory, bytes read plus bytes written

@@ -1,4 +1,4 @@
-"""How fast a device is alone: the measured peak beside the datasheet's."""
+"""How fast a device is without the job: the measured peak beside the datasheet's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ MOST_OPERATIONS = 10_000
 
 
 def probe(backend: Backend, compute: Compute, rank: int, threads: int | None, clock: Clock) -> Probe | None:
-    """The fastest of READINGS each. None where the backend has nothing to try, or no memory left for it."""
+    """The fastest of READINGS each. None where the backend has nothing to try, or no memory left for it.
+
+    Every rank calls it, and all read at once, as they worked in the job: a barrier is before each reading, also of a
+    rank that has nothing to try.
+    """
     exercise = backend.exercise(compute)
+    product_ns = _fastest(backend, exercise.multiply if exercise else _nothing, clock)
+    copy_ns = _fastest(backend, exercise.copy if exercise else _nothing, clock)
     if exercise is None:
         return None
-    product_ns = _fastest(backend, exercise.multiply, clock)
-    copy_ns = _fastest(backend, exercise.copy, clock)
     return Probe(
         rank=rank,
         compute=compute,
@@ -30,8 +34,15 @@ def probe(backend: Backend, compute: Compute, rank: int, threads: int | None, cl
     )
 
 
+def _nothing() -> None:
+    """Of a rank that only keeps the others company."""
+
+
 def _fastest(backend: Backend, work: Callable[[], None], clock: Clock) -> float:
-    """Nanoseconds of one `work`: the first reading warms up, the second tells how many fill a reading."""
+    """Nanoseconds of one `work`: the first reading warms up, the second tells how many fill a reading.
+
+    As many readings on every rank, whatever their speed.
+    """
     _reading(backend, work, 1, clock)
     once_ns = max(1, _reading(backend, work, 1, clock))
     times = min(MOST_OPERATIONS, max(1, -(-READING_NS // once_ns)))
@@ -40,6 +51,7 @@ def _fastest(backend: Backend, work: Callable[[], None], clock: Clock) -> float:
 
 def _reading(backend: Backend, work: Callable[[], None], times: int, clock: Clock) -> int:
     backend.fence()
+    backend.barrier()
     start_ns = clock()
     for _ in range(times):
         work()

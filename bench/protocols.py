@@ -69,6 +69,8 @@ class Batch:
                     next_sentence_labels  int32, no last axis
       ner           labels  int32 (token); label_weights  float32 (token), 1 on the first piece of a word, else 0
       classification  labels  int32, no last axis
+      packed_places int32 (token), only where the workload is packed: row x length + the place where this token is
+                    computed, rows x length where it is padding
     global_weights: per head ("mlm" and "nsp", "ner", or "classification"), the weight sum of the whole step over all
       ranks, replicas and microbatches. The loss is sum over heads of (sum of weighted losses / global weight); a
       backend whose exchange averages over N replicas therefore scales its local loss by N.

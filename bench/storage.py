@@ -56,6 +56,8 @@ def with_checksum(body: bytes) -> bytes:
 def unseal(content: bytes, kind: type[Some]) -> Some:
     """The record that was sealed. Raises Damaged for anything that is not bit for bit what `seal` returned."""
     schema = _schema(content)
+    if not isinstance(schema, int):
+        raise Damaged("it is no record of paceline: its schema is no number")
     if schema != SCHEMA:
         raise Damaged(f"it has schema {schema}, this paceline reads {SCHEMA}; use the paceline that wrote it")
     body, tail = content[:-_TAIL] + b"}", content[-_TAIL:]
@@ -72,7 +74,7 @@ def unseal(content: bytes, kind: type[Some]) -> Some:
 def _schema(content: bytes) -> object:
     try:
         found = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"it is cut off or damaged: {error}") from None
     if not isinstance(found, dict) or "schema" not in found:
         raise Damaged("it is no record of paceline")

@@ -24,6 +24,7 @@ Fraction = Annotated[float, Meta(ge=0, lt=1)]
 
 # Keys that came later: a trial that leaves them at these values keeps the id that it had before.
 ADDED_KEYS: dict[str, object] = {"preset": "plain", "device": "any", "share_devices": False, "probe": False}
+ADDED_WORKLOAD_KEYS: dict[str, object] = {"packed": False}
 
 # What a metric of each task is called, in [0, 1]: masked words found, entities found (F1), labels found.
 METRICS: dict[Task, str] = {"pretraining": "mlm_accuracy", "ner": "entity_f1", "classification": "accuracy"}
@@ -41,6 +42,8 @@ class Workload(Record, frozen=True, kw_only=True):
     input_delay_ms obtaining a batch takes at least so long: slow storage, programmed
     accumulation   microbatches per step: each replica's batch is split into so many, whose gradients are added
                    before one exchange and update. The step's samples and its loss stay the same
+    packed         samples share rows of sequence_length, as many as fit, each attending to itself alone: the same
+                   samples and losses with less padding
     """
 
     task: Task = "pretraining"
@@ -52,6 +55,7 @@ class Workload(Record, frozen=True, kw_only=True):
     batch_per_replica: Count = 8
     accumulation: Count = 1
     dropout: Fraction = 0.0
+    packed: bool = False
     input_delay_ms: NotNegative = 0.0
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 1
 
@@ -172,8 +176,8 @@ class Trial(Record, frozen=True, kw_only=True):
 
     def content(self) -> dict[str, Any]:
         """Every key but those of ADDED_KEYS that are left as they were before there was a choice."""
-        tree = msgspec.to_builtins(self)
-        return {key: value for key, value in tree.items() if key not in ADDED_KEYS or ADDED_KEYS[key] != value}
+        tree = _chosen(msgspec.to_builtins(self), ADDED_KEYS)
+        return tree | {"workload": _chosen(tree["workload"], ADDED_WORKLOAD_KEYS)}
 
     @property
     def compiled(self) -> bool:
@@ -183,3 +187,7 @@ class Trial(Record, frozen=True, kw_only=True):
     @property
     def global_batch(self) -> int:
         return self.workload.batch_per_replica * self.replicas
+
+
+def _chosen(tree: dict[str, Any], added: dict[str, object]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key not in added or added[key] != value}

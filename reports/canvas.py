@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_mixed import MixedModeRenderer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
@@ -72,6 +73,20 @@ class Scale:
         return [float(value) for value in found if self.low <= value <= self.high]
 
 
+class _Words(Text):
+    """A text whose size nobody needs: in an SVG its reader lays it out. Measuring it takes most of the time."""
+
+    def draw(self, renderer: Any) -> None:
+        if not isinstance(renderer, MixedModeRenderer):  # of SVG; a PNG needs the sizes
+            super().draw(renderer)
+            return
+        pen = renderer.new_gc()
+        pen.set_foreground(self.get_color())
+        x, y = self.get_transform().transform(self.get_position())
+        renderer.draw_text(pen, x, renderer.height - y, self.get_text(), self.get_fontproperties(), 0.0, mtext=self)
+        pen.restore()
+
+
 class Canvas:
     """An empty figure and what can be drawn on it. Every call returns the artist, for svg.tell."""
 
@@ -85,7 +100,7 @@ class Canvas:
         self, x: float, y: float, said: str, color: str = INK, align: Literal["left", "center", "right"] = "left"
     ) -> Artist:
         """`y` is the baseline's."""
-        made = Text(x, y, said, color=color, horizontalalignment=align, fontsize=_LETTERS, transform=self._points)
+        made = _Words(x, y, said, color=color, horizontalalignment=align, fontsize=_LETTERS, transform=self._points)
         return self._add(made)
 
     def strokes(self, ends: ArrayLike, pen: Pen) -> Artist:

@@ -63,11 +63,16 @@ def warm_up(result: TrialResult) -> WarmUp | None:
 
 def unsettled(found: WarmUp | None) -> str | None:
     """A sentence about launches that had not warmed up, or None."""
+    whose = missed(found)
+    return whose and f"no steady state seen: {whose} may still have been warming up in the windows that count"
+
+
+def missed(found: WarmUp | None) -> str | None:
+    """ "2 of 3 launches" had not warmed up; None: all had, or nobody knows."""
     if found is None or not found.unsettled:
         return None
-    missed, launches = len(found.unsettled), len(found.windows)
-    whose = counted(launches, "launch", "launches") if missed == launches else f"{missed} of {launches} launches"
-    return f"no steady state seen: {whose} may still have been warming up in the windows that count"
+    count, launches = len(found.unsettled), len(found.windows)
+    return counted(launches, "launch", "launches") if count == launches else f"{count} of {launches} launches"
 
 
 def among(labelled: Sequence[tuple[str, Sequence[Caveat]]]) -> list[Caveat]:

@@ -10,7 +10,7 @@ from reports import chart, columns, compare
 from reports.measure import Measured, no_p99
 from reports.quality import Quality
 from reports.table import Row
-from reports.text import DASH, interval, number, one_line, percent, size
+from reports.text import DASH, difference, interval, number, one_line, percent, size
 
 LABEL_LETTERS = 60
 
@@ -86,7 +86,7 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
         "first_step_s": number(found.first_step_s, 3),
         "setup_s": number(found.setup_s, 3),
         "efficiency": percent(row.efficiency.point if row.efficiency else None),
-        "loss_difference": _difference(row.loss_difference),
+        "loss_difference": difference(row.loss_difference),
     }
     for name in ("tokens_real_per_second", "tokens_padded_per_second"):
         estimate: Estimate | None = getattr(found, name)
@@ -114,10 +114,6 @@ def _quality_texts(found: Quality | None) -> dict[str, str]:
         "steps_to_target": DASH if found.steps_to_target is None else f"{found.steps_to_target:,.0f}",
         "samples_to_target": DASH if found.samples_to_target is None else f"{found.samples_to_target:,.0f}",
     }
-
-
-def _difference(value: float | None) -> str:
-    return DASH if value is None else f"{value:.1e}" if value else "0"
 
 
 def _bar(speed: Estimate, reach: float) -> Bar:

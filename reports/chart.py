@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 
+from bench.stats import Estimate
 from reports import svg
 from reports.figures import Cell, Figure, Table
 from reports.page import NARROW_INCHES
@@ -82,7 +84,9 @@ def _paint(rows: Sequence[Row], width_inches: float) -> Drawn:
     drawn = svg.figure(width_inches, 0.75 + (_TALL_INCHES if is_narrow else _LINE_INCHES) * len(lines))
     axes = _axes(drawn, lines)
     for line in lines:
-        _draw_line(axes, line, 46 if is_narrow else 92, "\n" if is_narrow else ": ")
+        _write_name(axes, line, 46 if is_narrow else 92, "\n" if is_narrow else ": ")
+    for color in dict.fromkeys(line.color for line in lines if line.color):
+        _draw(axes, [line for line in lines if line.color == color], color)
     return drawn
 
 
@@ -108,24 +112,43 @@ def _axes(figure: Drawn, lines: Sequence[_Line]) -> Axes:
     return axes
 
 
-def _draw_line(axes: Axes, line: _Line, letters: int, between: str) -> None:
-    found, replicas = line.row.measured, line.row.trial.replicas
-    name = f"{one_line(line.row.label, letters)} \u00d7{replicas}"
-    above = partial(axes.annotate, xy=(0, line.height), xytext=(6, 9), textcoords="offset points", va="bottom")
-    if found is None or line.color is None:
-        above(f"{name}{between}{line.row.status.replace('_', ' ')}", color=MUTED)
-        return
-    estimate = found.samples_per_second
+def _write_name(axes: Axes, line: _Line, letters: int, between: str) -> None:
+    found = line.row.measured
     short = " (oversubscribed)" if line.row.oversubscribed else ""
-    above(f"{name}{between}{number(estimate.point)}{short}", color=INK)
-    if estimate.low is not None and estimate.high is not None:
-        ends = [estimate.low, estimate.high]
-        axes.plot(ends, [line.height] * 2, color=line.color, linewidth=7, alpha=0.35, solid_capstyle="butt")
-        axes.plot(ends, [line.height] * 2, color=line.color, linewidth=1.4, marker="|", markersize=9)
+    shown = f"{number(found.samples_per_second.point)}{short}" if found else line.row.status.replace("_", " ")
+    color = INK if found else MUTED
+    said = f"{_name(line.row, letters)}{between}{shown}"
+    axes.annotate(said, (0, line.height), (6, 9), "data", "offset points", va="bottom", color=color)
+
+
+def _name(row: Row, letters: int) -> str:
+    return f"{one_line(row.label, letters)} \u00d7{row.trial.replicas}"
+
+
+def _draw(axes: Axes, lines: Sequence[_Line], color: str) -> None:
+    """All lines of one colour: one artist for their bands, and so on, because each costs its time."""
+    known = [(line, line.row.measured) for line in lines if line.row.measured]
+    ends: list[tuple[float, float]] = []
+    for line, found in known:
+        speed = found.samples_per_second
+        if speed.low is not None and speed.high is not None:
+            ends += [(speed.low, line.height), (speed.high, line.height), (math.nan, math.nan)]
+    if ends:
+        xs, ys = zip(*ends, strict=True)
+        axes.plot(xs, ys, color=color, linewidth=7, alpha=0.35, solid_capstyle="butt")
+        axes.plot(xs, ys, color=color, linewidth=1.4, marker="|", markersize=9)
+    single = [(line, at, rate) for line, found in known for at, rate in enumerate(found.launch_rates)]
     (launches,) = axes.plot(
-        found.launch_rates, [line.height] * len(found.launch_rates), linestyle="none", marker="o", markersize=5,
-        markerfacecolor="none", markeredgecolor=line.color, markeredgewidth=1.4,
+        [rate for _, _, rate in single], [line.height for line, _, _ in single], linestyle="none", marker="o",
+        markersize=5, markerfacecolor="none", markeredgecolor=color, markeredgewidth=1.4,
     )  # fmt: skip
-    (mean,) = axes.plot([estimate.point], [line.height], linestyle="none", marker="D", markersize=6, color=line.color)
-    tell(mean, f"{name}: {number(estimate.point)} samples/s, 95 % interval {interval(estimate) or DASH}")
-    tell(launches, [f"{name}, launch {at}: {number(rate)} samples/s" for at, rate in enumerate(found.launch_rates)])
+    speeds = [found.samples_per_second.point for _, found in known]
+    (means,) = axes.plot(speeds, [line.height for line, _ in known], linestyle="none", marker="D", markersize=6,
+                         color=color)  # fmt: skip
+    tell(means, [_said(line.row, found.samples_per_second) for line, found in known])
+    tell(launches, [f"{_name(line.row, 92)}, launch {at}: {number(rate)} samples/s" for line, at, rate in single])
+
+
+def _said(row: Row, speed: Estimate) -> str:
+    around = f"95 % interval {interval(speed) or DASH}, n = {row.launches}"
+    return f"{_name(row, 92)}: {number(speed.point)} samples/s, {around}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import UserError
 from bench.records import CollectiveLine, CollectiveRow, Crossover, Sweep, Trial
-from bench.stats import Estimate
+from bench.stats import Estimate, differs
 from bench.storage import Damaged, unseal
 from reports import SWEEP
+from reports.columns import Cell, plain
 from reports.text import counted, csv_table, interval, number, one_line, size
 
 WIDTH = 80
@@ -129,7 +130,8 @@ def _crossover(one: Crossover) -> str:
         bounds = interval(ratio, digits=3)
         around = f" (95 % interval {bounds})" if bounds else ""
         times = f"{number(one.own_ratio, 3)} times the ring's time{around}"
-        said.append(f"on all of the model's own tensors it was measured to take {times}")
+        unshown = ", no difference shown" if differs(ratio) is False else ""
+        said.append(f"on all of the model's own tensors it was measured to take {times}{unshown}")
     return "; ".join(said)
 
 
@@ -227,19 +229,23 @@ def _paint(line: str, code: str, color: bool) -> str:
     return f"{code}{line}{_PLAIN}" if color and code else line
 
 
-# ---- as CSV ------------------------------------------------------------------------------------------------------
+# ---- as lines ----------------------------------------------------------------------------------------------------
 
 
 def as_csv(sweep: Sweep) -> str:
-    """One line per request, base units in the names; after them the stacks and algorithms that cannot be selected."""
+    """RFC 4180."""
+    return csv_table(lines(sweep))
+
+
+def lines(sweep: Sweep) -> list[dict[str, Cell]]:
+    """One per request, base units in the names; after them the stacks and algorithms that cannot be selected."""
     trials = {trial.id: trial for trial in sweep.trials}
-    return csv_table(
-        [_columns(trials[row.trial_id], row) for row in sweep.rows]
-        + [{**_columns(trial, None), "reason": reason} for trial, reason in sweep.rejected]
-    )
+    return [_columns(trials[row.trial_id], row) for row in sweep.rows] + [
+        {**_columns(trial, None), "reason": reason} for trial, reason in sweep.rejected
+    ]
 
 
-def _columns(trial: Trial, row: CollectiveRow | None) -> Mapping[str, str | int | float | bool | None]:
+def _columns(trial: Trial, row: CollectiveRow | None) -> dict[str, Cell]:
     seconds = {
         f"seconds{suffix}": None if row is None or (value := getattr(row, f"{name}_ns")) is None else value / 1e9
         for suffix, name in (
@@ -249,7 +255,7 @@ def _columns(trial: Trial, row: CollectiveRow | None) -> Mapping[str, str | int 
     }  # fmt: skip
     bandwidths = (row.algorithm_gb_per_s, row.bus_gb_per_s) if row else (None, None)
     algbw, busbw = (None if value is None else value * 1e9 for value in bandwidths)
-    return {
+    cells: dict[str, Cell] = {
         "trial_id": trial.id,
         "backend": trial.backend,
         "algorithm_asked": trial.allreduce,
@@ -271,3 +277,4 @@ def _columns(trial: Trial, row: CollectiveRow | None) -> Mapping[str, str | int 
         "exact": row.exact if row else None,
         "reason": row.reason if row else None,
     }
+    return {name: plain(cell) for name, cell in cells.items()}

@@ -1,38 +1,43 @@
-"""What `paceline collectives` found, as a section of a page and as a page of its own."""
+"""What `paceline collectives` found, as a page of its own."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from markupsafe import Markup
-
-from bench.records import Collective, CollectiveRow, Sweep, Trial
-from reports import collectives, collectives_chart, page
+from bench.records import CollectiveRow, Sweep, Trial
+from reports import collectives, collectives_chart, evidence
+from reports.across import pages
 from reports.collectives import MS
-from reports.text import DASH, interval, number, one_line, size
+from reports.columns import Cell
+from reports.text import DASH, interval, number, size
 
 MOST_RANKS = 8  # that are shown one by one
+_CONTENTS = (
+    ("collectives", "What an exchange takes alone"),
+    ("sizes", "Every size"),
+    ("without", "Not selectable"),
+    ("asked", "What was asked"),
+    ("commands", "Commands"),
+    ("environment", "Environment"),
+    ("formulas", "How each number is made"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request as the page shows it. `reason` None: it has its numbers. `ranks`: median of each."""
+    """One request as the page shows it: line `at` of the exported rows, `cells`, and what stands in the place of each.
 
+    `reason` None: it has its numbers. `ranks`: median of each.
+    """
+
+    at: int
+    cells: Mapping[str, Cell]
+    text: Mapping[str, str]
     operation: str
-    size: str
     launches: int
-    time: str
     interval: str | None
-    min: str
-    median: str
-    p95: str
-    max: str
-    algbw: str
-    busbw: str
-    wire: str
     ranks: str
     exact: str
     wrong: bool
@@ -49,42 +54,29 @@ class Block:
     fitted: list[str]
 
 
-def panel(sweep: Sweep) -> Markup:
-    """The section, for any page with this package's style. Its heading has the id "collectives"."""
-    template = page.environment().get_template("collectives_panel.html.jinja")
-    return Markup(template.render(**_context(sweep)))  # rendered with escaping
-
-
 def render_page(sweep: Sweep) -> str:
     """The whole document; it needs nothing else."""
-    style = page.asset("report.css")
     names = collectives.labels(sweep.trials)
+    exported, points = collectives.lines(sweep), collectives_chart.points(sweep)
     commands = {names[launch.trial_id]: shlex.join(launch.command) for launch in sweep.launches}
-    template = page.environment().get_template("collectives.html.jinja")
-    return template.render(
-        style=Markup(style), policy=page.policy(style), commands=list(commands.items()), **_context(sweep)
+    not_selectable = collectives.not_selectable(sweep)
+    return pages.render(
+        "collectives.html.jinja",
+        f"{sweep.study}: collectives",
+        {"study": sweep.study, "created_utc": sweep.created_utc, "rows": exported, "points": points},
+        contents=[one for one in _CONTENTS if one[0] != "without" or not_selectable],
+        headings=dict(_CONTENTS),
+        sweep=sweep,
+        failures=collectives.failures(sweep),
+        sentences=collectives.crossover_sentences(sweep) + collectives.wire_sentences(sweep),
+        has_wire=any(row.wire_ns for row in sweep.rows),
+        not_selectable=not_selectable,
+        figures=collectives_chart.figures(sweep, points),
+        blocks=[_block(sweep, trial, exported) for trial in sweep.trials],
+        readings=_readings(sweep),
+        commands=list(commands.items()),
+        environment=evidence.environment(sweep.environment),
     )
-
-
-def _context(sweep: Sweep) -> dict[str, Any]:
-    return {
-        "sweep": sweep,
-        "failures": collectives.failures(sweep),
-        "sentences": collectives.crossover_sentences(sweep) + collectives.wire_sentences(sweep),
-        "has_wire": any(row.wire_ns for row in sweep.rows),
-        "not_selectable": collectives.not_selectable(sweep),
-        "charts": [_chart(sweep, collective) for collective in collectives_chart.drawn(sweep)],
-        "blocks": [_block(sweep, trial) for trial in sweep.trials],
-        "readings": _readings(sweep),
-        "one_line": one_line,
-    }
-
-
-def _chart(sweep: Sweep, collective: Collective) -> dict[str, Markup]:
-    return {
-        name: Markup(collectives_chart.draw(sweep, collective, width))  # serialised by ElementTree, which escapes
-        for name, width in (("wide", page.WIDE_INCHES), ("narrow", page.NARROW_INCHES))
-    }
 
 
 def _readings(sweep: Sweep) -> str:
@@ -92,12 +84,12 @@ def _readings(sweep: Sweep) -> str:
     return " or ".join(str(count) for count in sorted(counts - {0})) or DASH
 
 
-def _block(sweep: Sweep, trial: Trial) -> Block:
-    rows = [row for row in sweep.rows if row.trial_id == trial.id]
+def _block(sweep: Sweep, trial: Trial, exported: Sequence[Mapping[str, Cell]]) -> Block:
+    own = [(at, row) for at, row in enumerate(sweep.rows) if row.trial_id == trial.id]
     return Block(
         label=collectives.labels(sweep.trials)[trial.id],
-        ran=_ran(rows),
-        lines=[_line(row) for row in rows],
+        ran=_ran([row for _, row in own]),
+        lines=[_line(at, row, exported[at]) for at, row in own],
         fitted=[collectives.line_sentence(line) for line in sweep.lines if line.trial_id == trial.id],
     )
 
@@ -110,20 +102,24 @@ def _ran(rows: Sequence[CollectiveRow]) -> list[tuple[str, str, str]]:
     return [(", ".join(dict.fromkeys(operations)), *ran) for ran, operations in found.items()]
 
 
-def _line(row: CollectiveRow) -> Line:
+def _line(at: int, row: CollectiveRow, cells: Mapping[str, Cell]) -> Line:
     return Line(
+        at=at,
+        cells=cells,
+        text={
+            "size_bytes": size(row.size_bytes),
+            "seconds": _ms(row.time_ns),
+            "seconds_min": _ms(row.min_ns),
+            "seconds_median": _ms(row.median_ns),
+            "seconds_p95": _ms(row.p95_ns),
+            "seconds_max": _ms(row.max_ns),
+            "algbw_bytes_per_second": collectives.bandwidth(row.algorithm_gb_per_s),
+            "busbw_bytes_per_second": collectives.bandwidth(row.bus_gb_per_s),
+            "seconds_least_on_wire": _ms(row.wire_ns),
+        },
         operation=collectives.operation(row),
-        size=size(row.size_bytes),
         launches=row.launches,
-        time=_ms(row.time_ns),
         interval=interval(collectives.estimate(row), MS, 3),
-        min=_ms(row.min_ns),
-        median=_ms(row.median_ns),
-        p95=_ms(row.p95_ns),
-        max=_ms(row.max_ns),
-        algbw=collectives.bandwidth(row.algorithm_gb_per_s),
-        busbw=collectives.bandwidth(row.bus_gb_per_s),
-        wire=_ms(row.wire_ns),
         ranks=_each(row.rank_median_ns),
         exact="exact" if row.exact else "not checked",
         wrong=row.exact is False,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from bench.records import Verified, Worst
 from bench.stats import Estimate
-from reports.launches import Drift, Launch
+from reports.launches import Drift
 from reports.measure import Measured
 from reports.quality import Quality
 from reports.scaling import Gain, Scaling
+from reports.schema.sections import Launch
 from reports.table import Row, finite
 
 SIGNIFICANT = 12  # more would show the rounding of the last bit, which differs between machines
@@ -94,7 +97,7 @@ def scaling_curves(found: Sequence[Scaling]) -> list[dict[str, Cell]]:
 
 def launched(found: Sequence[Launch]) -> list[dict[str, Cell]]:
     """Every launch in order."""
-    return [{field: plain(getattr(launch, field)) for field in Launch.__dataclass_fields__} for launch in found]
+    return [{name: plain(cell) for name, cell in msgspec.structs.asdict(launch).items()} for launch in found]
 
 
 def drifted(found: Drift) -> dict[str, Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -17,8 +18,10 @@ Key = dict[str, Scalar]
 EQUAL_WORK = ("workload.", "optimizer.", "replicas", "threads_per_replica", "timing.")
 # A bare run has one replica, and neither a wire nor an all-reduce.
 EQUAL_MODEL = ("workload.", "optimizer.", "compute", "threads_per_replica", "compile", "preset", "device")
-# Neither changes what a step trains: data that is looked at beside it, and how each replica splits its batch.
-_NO_WORK = ("workload.validation", "workload.accumulation")
+# None changes what a step trains: data that is looked at beside it, how a replica splits its batch, what shares a row.
+_NO_WORK = ("workload.validation", "workload.accumulation", "workload.packed")
+# One replica has no exchange to leave out: this is worth a word only where as many replicas differ in it.
+_OF_REPLICAS = ("timing.local_windows",)
 _TASKS = {"pretraining": "pre-training", "ner": "named-entity recognition", "classification": "classification"}
 # Their values say by themselves what they are.
 _SELF_SPEAKING = ("allreduce", "launcher", "workload.task")
@@ -37,7 +40,12 @@ def flatten(value: object, prefix: str = "") -> Key:
 
 def settings(trial: Trial) -> Key:
     """Every scalar of the trial by its dotted name."""
-    return flatten(msgspec.to_builtins(trial))
+    return dict(_flat(msgspec.json.encode(trial)))
+
+
+@lru_cache(maxsize=1024)  # each trial is held against each other one
+def _flat(trial: bytes) -> Key:
+    return flatten(msgspec.json.decode(trial))
 
 
 def key(trial: Trial, names: Sequence[str] = EQUAL_WORK) -> Key:
@@ -147,6 +155,7 @@ def describe(trial: Trial, others: Sequence[Trial], across: bool = False) -> str
     said = ("workload.task", "workload.model", "replicas", "compute", "wire")
     work = [key(each) | ({} if across else arithmetic(each)) for each in (trial, *others)]
     for name, value in work[0].items():
-        if name not in said and any(name in other and other[name] != value for other in work):
+        rivals = [other for other in work if name not in _OF_REPLICAS or other["replicas"] == trial.replicas]
+        if name not in said and any(name in other and other[name] != value for other in rivals):
             words.append(_said(name, value))
     return ", ".join(words)

@@ -17,7 +17,6 @@ from bench.records import Device, DeviceWindow, Repeat, TrialResult
 from bench.stats import Estimate
 from reports import measure
 from reports.columns import Cell, plain
-from reports.figures import Figure
 from reports.load import LoadedRun
 from reports.table import Row
 from reports.text import DASH, counted, number, one_line, percent, size
@@ -81,7 +80,6 @@ class View:
     sentences: tuple[str, ...]
     columns: tuple[Shown, ...]
     lines: tuple[tuple[int, Mapping[str, Cell], Mapping[str, str]], ...]
-    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class Launch:
         return [each for each in self.repeat.device_windows if each.exchange and each.index in counts]
 
 
-def view(run: LoadedRun, rows: Sequence[Row], colors: Mapping[str, int] | None = None) -> View | None:
+def view(run: LoadedRun, rows: Sequence[Row]) -> View | None:
     """None where no trial ran on a GPU, nor tried how fast its device is alone."""
     found = lines(run, rows)
     if not any(line["device"] not in (None, "cpu") or line["probed_flop_per_second"] is not None for line in found):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from bench.stats import Integers
 from reports import distribution
 from reports.canvas import Box, Canvas, Floats, Pen, Scale, heading, rule
 from reports.distribution import Distribution, Series
-from reports.figures import Figure, Table
+from reports.figures import Figure, View, in_parts
 from reports.load import LoadedRun
 from reports.svg import GRID, INK, MUTED, PALETTE, Chart
 from reports.table import Row
@@ -32,29 +31,19 @@ HEADS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One trial as the page shows it."""
-
-    row: Row
-    figure: Figure
-
-
 def views(run: LoadedRun, rows: Sequence[Row], colors: Mapping[str, int]) -> list[View]:
     """Of every trial that shows a speed. `colors`: backend to place in the palette."""
-    made, at = [], 0
-    for place, one in enumerate(distribution.distributions(run, rows)):
-        lines = distribution.as_columns(one)
-        chart = Chart(
-            name=f"distribution-{place}",
-            title=f"Step times of {name(one.row)}",
-            words=f"Step times of {name(one.row)}, window by window in the order of measuring. Per step: {_said(one)}.",
-            paint=partial(_paint, one, PALETTE[colors[one.row.trial.backend]]),
-        )
-        table = Table("distributions", HEADS, list(enumerate(lines, at)))
-        made.append(View(one.row, Figure(chart, _caption(one), table)))
-        at += len(lines)
-    return made
+    parts = in_parts("distributions", HEADS, distribution.distributions(run, rows), distribution.as_columns)
+    return [
+        View(one.row, Figure(_chart(one, place, PALETTE[colors[one.row.trial.backend]]), _caption(one), table))
+        for place, one, table in parts
+    ]
+
+
+def _chart(found: Distribution, place: int, color: str) -> Chart:
+    title = f"Step times of {name(found.row)}"
+    words = f"{title}, window by window in the order of measuring. Per step: {_said(found)}."
+    return Chart(f"distribution-{place}", title, words, partial(_paint, found, color))
 
 
 def name(row: Row) -> str:

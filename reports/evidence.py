@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.records import Facts, Result, TrialResult
+from bench.records import Environment, Facts, Result, TrialResult
 from reports.table import gates
 from reports.text import DASH, counted, size
 
@@ -68,6 +68,7 @@ def commands(result: Result, labels: Mapping[str, str]) -> list[Commands]:
 def gate_lines(result: Result, labels: Mapping[str, str]) -> list[GateLine]:
     """Failed gates first, then those that could not be applied; equal outcomes are one line."""
     total = {trial.trial_id: len(trial.repeats) for trial in result.trials}
+    names = {trial.trial_id: f"{labels[trial.trial_id]} \u00d7{trial.trial.replicas}" for trial in result.trials}
     merged: dict[tuple[str, bool | None, str], dict[str | None, list[int]]] = {}
     for one in gates(result):
         if one.verification:
@@ -76,14 +77,13 @@ def gate_lines(result: Result, labels: Mapping[str, str]) -> list[GateLine]:
         found.extend([] if one.repeat is None else [one.repeat])
     lines = []
     for (name, holds, sentence), owners in merged.items():
-        said = [_where(labels, owner, repeats, total) for owner, repeats in owners.items()]
+        said = [_where(names, owner, repeats, total) for owner, repeats in owners.items()]
         lines.append(GateLine(name, holds, sentence, ", ".join(said)))
     return sorted(lines, key=lambda line: {False: 0, None: 1, True: 2}[line.holds])
 
 
-def environment(result: Result) -> list[tuple[str, str]]:
+def environment(found: Environment) -> list[tuple[str, str]]:
     """Name and value, unknown as a dash."""
-    found = result.environment
     pairs: list[tuple[str, object]] = [
         ("host", found.hostname),
         ("emulated hosts", found.emulated_hosts),
@@ -150,10 +150,10 @@ def _grouped(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def _where(labels: Mapping[str, str], owner: str | None, repeats: Sequence[int], total: Mapping[str, int]) -> str:
+def _where(names: Mapping[str, str], owner: str | None, repeats: Sequence[int], total: Mapping[str, int]) -> str:
     if owner is None:
         return "the whole run"
-    name = labels.get(owner, owner)
+    name = names.get(owner, owner)
     return f"{name}: {_launches(repeats, total.get(owner, 0))}" if total.get(owner, 0) > 1 and repeats else name
 
 

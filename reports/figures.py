@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from markupsafe import Markup
 
@@ -15,6 +15,8 @@ from reports.svg import Chart
 if TYPE_CHECKING:
     from reports.load import LoadedRun
     from reports.table import Row
+
+Some = TypeVar("Some")
 
 _MOST_SHOWN = 60  # lines of a table below a chart
 
@@ -68,11 +70,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`caption` says what the marks are. `table` None: the numbers stand in a table of their own beside it."""
+    """`caption` says what the marks are."""
 
     chart: Chart
     caption: str
-    table: Table | None = None
+    table: Table
 
     @property
     def wide(self) -> Markup:
@@ -83,6 +85,26 @@ class Figure:
     def narrow(self) -> Markup:
         """For a telephone."""
         return Markup(self.chart.inline(NARROW_INCHES))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One trial as a section of small charts shows it. `sentence`: what is said of it above the charts."""
+
+    row: Row
+    figure: Figure
+    sentence: str | None = None
+
+
+def in_parts(
+    path: str, heads: Mapping[str, str], found: Iterable[Some], lines: Callable[[Some], Sequence[Mapping[str, Cell]]]
+) -> Iterator[tuple[int, Some, Table]]:
+    """Each of `found` with its place and its own part of the list at `path`, which has the `lines` of all in order."""
+    at = 0
+    for place, one in enumerate(found):
+        own = lines(one)
+        yield place, one, Table(path, heads, list(enumerate(own, at)))
+        at += len(own)
 
 
 def all_figures(run: LoadedRun, found: Sequence[Row]) -> list[Figure]:

@@ -13,7 +13,7 @@ from reports.load import LoadedRun
 from reports.quality import cautions
 from reports.sections import SECTIONS, drawn
 from reports.table import Row, rows
-from reports.verdict import learners, not_compared, verdicts
+from reports.verdict import headline, learners, not_compared, verdicts
 from reports.verification import proofs
 
 
@@ -57,7 +57,8 @@ def _argued(run: LoadedRun, found: Sequence[Row]) -> dict[str, Any]:
     drifted = drift(run.result, made)
     checks = trust.checks(run.result, found, drifted)
     return {
-        "verdicts": verdicts(run.result, found),
+        "verdicts": sorted(verdicts(run.result, found), key=lambda one: not one.pairs),
+        "headline": headline,
         "cautions": cautions(learners(found)),
         "not_compared": not_compared(run.result, found),
         "checks": checks,
@@ -76,7 +77,7 @@ def _told(run: LoadedRun, found: Sequence[Row], labels: Mapping[str, str]) -> di
         "logs": logs.excerpts(run.result, found, run.folder),
         "proofs": proofs(run.result, found, labels),
         "gates": evidence.gate_lines(run.result, labels),
-        "environment": evidence.environment(run.result),
+        "environment": evidence.environment(run.result.environment),
         "commands": evidence.commands(run.result, labels),
         "effective": {"names": names, "settings": settings},
     }

@@ -47,10 +47,16 @@ class Climb:
 
 @once
 def climbs(run: LoadedRun, rows: Sequence[Row]) -> list[Climb]:
-    """Of every trial that shows a speed and has local windows, in the order of the study."""
+    """Of every trial that shows a speed and has local windows that count, in the order of the study."""
     results = {result.trial_id: result for result in run.result.trials}
     shown = [row for row in rows if row.measured and row.trial.timing.local_windows]
-    return [_climb(run, rows, row, results[row.trial_id]) for row in shown]
+    return [_climb(run, rows, row, results[row.trial_id]) for row in shown if _has_local(run, results[row.trial_id])]
+
+
+def _has_local(run: LoadedRun, result: TrialResult) -> bool:
+    """Whether every launch got so far."""
+    launches = [run.windows.launch(result.trial_id, repeat.repeat) for repeat in result.repeats]
+    return all(bool((~launch.warmup & ~launch.exchange).any()) for launch in launches)
 
 
 def parts(found: Ladder) -> list[tuple[str, Part | None]]:
@@ -81,7 +87,7 @@ def as_columns(found: Climb) -> dict[str, Any]:
     cells["late_share"] = None if ready is None else [plain(each) for each in ready.late_share]
     cells["chronic_stragglers"] = None if ready is None else list(ready.chronic)
     cells["notes"] = list(found.notes)
-    return cells
+    return {name: plain(cell) if isinstance(cell, float) else cell for name, cell in cells.items()}
 
 
 def stragglers(found: Climb) -> str | None:

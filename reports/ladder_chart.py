@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 
 from bench.stats import Estimate
-from reports import svg
-from reports.figures import Figure
-from reports.ladder import Climb, rungs
-from reports.svg import INK, MUTED, PALETTE, Chart, tell
-from reports.text import DASH, interval, number, one_line, percent
+from reports.canvas import Box, Canvas, Pen, Scale
+from reports.figures import Figure, Table, in_parts
+from reports.ladder import PARTS, Climb, as_columns, rungs
+from reports.svg import GRID, INK, MUTED, PALETTE, Chart, tell
+from reports.text import DASH, counted, interval, number, one_line, percent
 
-_LINE_INCHES, _TITLE_INCHES, _TICKS_INCHES = 0.27, 0.38, 0.52
-_NAMES_INCHES = 1.95  # room for the longest rung in any font
+_HEAD_POINTS, _LINE_POINTS, _BAR_POINTS, _FOOT_POINTS = 20.0, 19.0, 11.0, 32.0
+_BEYOND = 1.25  # so many times the longest bar: what an interval has further out is cut
+_NAMES_POINTS, _SAID_POINTS = 136.0, 76.0  # room for the longest rung, and for what stands after a bar, in any font
+
+
+HEADS = {"bare_ms": "bare ms"} | {
+    f"{name.replace(' ', '_')}_ms{end}": f"{name} ms" if not end else said
+    for name in (*PARTS, "full")
+    for end, said in (("", ""), ("_low", "95 % interval from"), ("_high", "to"))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +49,20 @@ class _Bar:
 
 def views(found: Sequence[Climb], colors: Mapping[str, int]) -> list[View]:
     """In the order given. `colors`: backend to place in the palette."""
+    parts = in_parts("ladder", HEADS, found, lambda climb: [as_columns(climb)])
     return [
-        View(climb, _figure(climb, PALETTE[colors[climb.row.trial.backend]], place))
-        for place, climb in enumerate(found)
+        View(climb, _figure(climb, PALETTE[colors[climb.row.trial.backend]], place, table))
+        for place, climb, table in parts
     ]
 
 
-def _figure(climb: Climb, color: str, place: int) -> Figure:
+def _figure(climb: Climb, color: str, place: int, table: Table) -> Figure:
     title = f"Where a step of {one_line(climb.row.label, 60)} \u00d7{climb.row.trial.replicas} goes"
     chart = Chart(f"ladder-{place}", title, describe(climb), partial(_paint, climb, color))
-    return Figure(chart, "From the top: each bar begins where the one above it ends. Thin lines are 95 % intervals.")
+    launches = counted(climb.ladder.full.launches, "launch", "launches")
+    bars = "From the top: each bar begins where the one above it ends"
+    thin = "Thin lines are 95 % intervals, cut at the right where they are long"
+    return Figure(chart, f"{bars}. {thin}; n = {launches}.", table)
 
 
 def describe(climb: Climb) -> str:
@@ -77,38 +88,46 @@ def _bars(climb: Climb) -> list[_Bar]:
 
 def _paint(climb: Climb, color: str, width_inches: float) -> Drawn:
     bars = _bars(climb)
-    height = _TITLE_INCHES + _LINE_INCHES * len(bars) + _TICKS_INCHES
-    drawn = svg.figure(width_inches, height)
-    box = (
-        _NAMES_INCHES / width_inches, _TICKS_INCHES / height,
-        1 - (_NAMES_INCHES + 0.2) / width_inches, _LINE_INCHES * len(bars) / height,
-    )  # fmt: skip
-    axes = drawn.add_axes(box)
+    canvas = Canvas(width_inches, _HEAD_POINTS + _LINE_POINTS * len(bars) + _FOOT_POINTS)
     title = f"{one_line(climb.row.label, round(width_inches * 9))} \u00d7{climb.row.trial.replicas}"
-    drawn.text(0.1 / width_inches, 1 - 0.26 / height, title, color=INK)
-    svg.plain_axes(axes, "ms per step (share of the full step)", grid="x")
-    axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
-    reach = max(max(bar.start, bar.end) for bar in bars)
-    axes.set_xlim(min(0.0, *(bar.end for bar in bars)) * 1.1, reach * (1 + 1.3 / (width_inches - _NAMES_INCHES)))
-    axes.set_ylim(-0.6, len(bars) - 0.4)
+    canvas.text(0, 10, title)
+    plot = Box(_NAMES_POINTS, _HEAD_POINTS, canvas.box.right - 8, canvas.box.bottom - _FOOT_POINTS)
+    ends = max(max(bar.start, bar.end) for bar in bars)
+    reach = min(max(ends, *map(_high, bars)), _BEYOND * ends)
+    room = 1 + _SAID_POINTS / (plot.right - plot.left - _SAID_POINTS)
+    scale = Scale(min(0.0, *(bar.end for bar in bars)) * 1.1, reach * room, plot.left, plot.right)
+    _axis(canvas, plot, scale)
     for place, bar in enumerate(bars):
-        _draw_bar(axes, bar, len(bars) - 1 - place, color, reach)
-    return drawn
+        _draw_bar(canvas, scale, bar, plot.top + _LINE_POINTS * (place + 0.5), color)
+    return canvas.figure
 
 
-def _draw_bar(axes: Axes, bar: _Bar, at: int, color: str, reach: float) -> None:
-    """Intervals are drawn at the bar's end, cut at the axis' own: the table has them whole."""
-    left, length = min(bar.start, bar.end), abs(bar.end - bar.start)
-    (drawn,) = axes.barh(
-        at, length, left=left, height=0.56, color=MUTED if bar.total else color, alpha=0.45 if bar.total else 1.0
-    )
-    tell(drawn, f"{bar.label}: {bar.said} ms per step, 95 % interval {interval(bar.found, 1.0, 3) or DASH}")
-    if bar.found is not None and bar.found.low is not None and bar.found.high is not None:
-        low, high = (bar.end + bound - bar.found.point for bound in (bar.found.low, bar.found.high))
-        axes.plot([low, min(high, reach * 1.05)], [at, at], color=INK, linewidth=1)
-    after = max(bar.start, bar.end, min(_high(bar), reach * 1.05))
-    axes.annotate(bar.said, (after, at), (5, 0), "data", "offset points", color=INK, va="center")
+def _axis(canvas: Canvas, plot: Box, scale: Scale) -> None:
+    ticks = scale.ticks(5)
+    places = scale.place(ticks)
+    canvas.strokes([(x, plot.top, x, plot.bottom) for x in places], Pen(GRID, 0.8))
+    zero = float(scale.place(0.0))
+    canvas.strokes([(zero, plot.top, zero, plot.bottom)], Pen(MUTED, 0.8))
+    for value, x in zip(ticks, places, strict=True):
+        canvas.text(x, plot.bottom + 12, f"{value:,.6g}", MUTED, "center")
+    canvas.text((plot.left + plot.right) / 2, plot.bottom + 25, "ms per step (share of the full step)", INK, "center")
 
 
 def _high(bar: _Bar) -> float:
+    """Where its interval ends."""
     return bar.end if bar.found is None or bar.found.high is None else bar.end + bar.found.high - bar.found.point
+
+
+def _draw_bar(canvas: Canvas, scale: Scale, bar: _Bar, middle: float, color: str) -> None:
+    """`middle`: of its line. Its interval is drawn at its end; the table has all of it."""
+    canvas.text(scale.start - 6, middle + 3, bar.label, INK, "right")
+    left, right = (float(scale.place(end)) for end in sorted((bar.start, bar.end)))
+    box = Box(left, middle - _BAR_POINTS / 2, right, middle + _BAR_POINTS / 2)
+    drawn = canvas.areas([box], MUTED if bar.total else color, 0.45 if bar.total else 1.0)
+    tell(drawn, f"{bar.label}: {bar.said} ms per step, 95 % interval {interval(bar.found, 1.0, 3) or DASH}")
+    if bar.found is not None and bar.found.low is not None and bar.found.high is not None:
+        low, high = (float(scale.place(end)) for end in (bar.end + bar.found.low - bar.found.point, _high(bar)))
+        high = min(high, scale.end - _SAID_POINTS)
+        canvas.strokes([(low, middle, high, middle)], Pen(INK))
+        right = max(right, high)
+    canvas.text(right + 5, middle + 3, bar.said)

@@ -8,32 +8,11 @@ from dataclasses import dataclass
 from bench import stats
 from bench.records import Repeat, Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
+from reports.schema.sections import Launch
 from reports.table import Row, bounded
 from reports.text import DASH, counted, interval, number, seconds
 
 NO_SENTINEL = "Drift of the machine was not watched: the study has no `sentinel: true`."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """One launch. `place` in the run's order, from 1; `after_s` its start after the first one's.
-
-    samples_per_second   None where the trial shows no speed
-    warmup_windows       so many at the start do not count; `settled` False: not steady by then
-    """
-
-    place: int
-    trial_id: str
-    label: str
-    replicas: int
-    repeat: int
-    started_utc: str
-    after_s: float | None
-    wall_s: float
-    samples_per_second: float | None
-    warmup_windows: int | None
-    settled: bool | None
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _LEGEND = (
     "n: launches. 95 %: interval over launches. Against bare: samples/s per replica over those of one device without a "
     "wrapper."
 )
-_LONGEST, _REASON = 500, 400  # characters: a comment holds 65,536
+_VERDICT, _LONGEST, _REASON = 1200, 500, 400  # characters: a comment holds 65,536
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _OPENING = re.compile(r"^(?:[-+>#=]|\d+[.)])")
 _HEADINGS = (
@@ -45,7 +45,9 @@ def as_markdown(run: LoadedRun) -> str:
     """For a pull request: verdict and speeds at once, the rest folded. Ends with one line end."""
     found = rows(run)
     paragraphs = [f"### {escaped(run.result.study)}"]
-    paragraphs += [f"**{escaped(one.sentence)}** ({escaped(one.work)})" for one in verdicts(run.result, found)]
+    paragraphs += [
+        f"**{escaped(one.sentence, _VERDICT)}** ({escaped(one.work)})" for one in verdicts(run.result, found)
+    ]
     plain = [*cautions(learners(found)), *not_compared(run.result, found), equality(run.result).sentence]
     plain += [remark for remark in [unverified(found)] if remark]
     paragraphs += [_paragraph(sentence) for sentence in plain]
@@ -197,10 +199,10 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[str]], align: str = 
     return "\n".join(f"| {' | '.join(cells)} |" for cells in whole)
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = _LONGEST) -> str:
     """Markdown reads nothing into it: one line, and no character that opens markup, HTML or mathematics, nor a name
     that tells somebody that they were mentioned."""
-    plain = one_line(text, _LONGEST).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    plain = one_line(text, longest).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
     for character in "|`*[]~$":
         plain = plain.replace(character, f"\\{character}")
     # An underscore within a word opens nothing, and names are full of them.

@@ -11,7 +11,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from reports.caveats import unsettled
-from reports.text import DASH, clean, counted, interval, number, one_line, percent, size
+from reports.text import DASH, clean, counted, difference, interval, number, one_line, percent, size, when
 
 WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 
@@ -21,7 +21,7 @@ def environment() -> Environment:
     made = Environment(loader=_Own(), autoescape=True, undefined=StrictUndefined, finalize=_readable)
     made.globals |= {
         "number": number, "percent": percent, "interval": interval, "one_line": one_line, "size": size,
-        "counted": counted, "unsettled": unsettled, "shown": shown,
+        "counted": counted, "difference": difference, "unsettled": unsettled, "shown": shown, "when": when,
         "dash": DASH,  # a constant none would be escaped before it could become one
     }  # fmt: skip
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}

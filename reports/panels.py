@@ -185,7 +185,8 @@ def _name(one: Contrast) -> str:
 def _said(one: Contrast) -> str:
     if one.ratio is None:
         return one.reason or DASH
-    return f"{number(one.ratio.point, 3)} times ({interval(one.ratio, 1.0, 3) or 'no interval'})"
+    unshown = "; no difference shown" if stats.differs(one.ratio) is False else ""
+    return f"{number(one.ratio.point, 3)} times ({interval(one.ratio, 1.0, 3) or 'no interval'}){unshown}"
 
 
 def _short(one: Contrast) -> str:

@@ -127,7 +127,9 @@ def _same_yardstick(one: Trial, other: Trial) -> bool:
 
 
 def _is_faster(one: Learner, other: Learner) -> bool:
-    return _times(one, other) > 1 + PRACTICAL_DIFFERENCE
+    """Where there are launches enough to show it, it is shown."""
+    found = stats.ratio(one.rates, other.rates)
+    return found is not None and found.point > 1 + PRACTICAL_DIFFERENCE and stats.differs(found) is not False
 
 
 def _times(one: Learner, other: Learner) -> float:

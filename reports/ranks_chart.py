@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from bench import stats
 from reports import ranks
 from reports.canvas import Box, Canvas, Pen, Scale, heading, rule
 from reports.distribution_chart import name
-from reports.figures import Figure, Table
+from reports.figures import Figure, View, in_parts
 from reports.ladder import Climb, lateness
 from reports.load import LoadedRun
 from reports.ranks import LATE_RANKS, Strip
@@ -34,20 +33,11 @@ _MEASURED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One trial as the page shows it. `sentence`: who is late."""
-
-    row: Row
-    figure: Figure
-    sentence: str
-
-
 def views(run: LoadedRun, rows: Sequence[Row], colors: Mapping[str, int], climbs: Sequence[Climb]) -> list[View]:
-    """Of every trial of several ranks that shows a speed. `colors`: backend to place in the palette."""
-    made, at = [], 0
-    for place, one in enumerate(ranks.strips(run, rows, climbs)):
-        lines = ranks.as_columns(one)
+    """Of every trial of several ranks that shows a speed, with who is late. `colors`: backend to place in the
+    palette."""
+    made = []
+    for place, one, table in in_parts("ranks", HEADS, ranks.strips(run, rows, climbs), ranks.as_columns):
         sentence = lateness(one.readiness, one.hosts)
         chart = Chart(
             name=f"ranks-{place}",
@@ -55,9 +45,7 @@ def views(run: LoadedRun, rows: Sequence[Row], colors: Mapping[str, int], climbs
             words=f"{name(one.row)}, {_MEASURED[one.measured]}, of {len(one.hosts):,} ranks: {sentence}.",
             paint=partial(_paint, one, PALETTE[colors[one.row.trial.backend]]),
         )
-        table = Table("ranks", HEADS, list(enumerate(lines, at)))
         made.append(View(one.row, Figure(chart, _caption(one), table), sentence))
-        at += len(lines)
     return made
 
 

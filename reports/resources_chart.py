@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure as Drawn
 from reports import resources, svg
 from reports.canvas import Box, Canvas, Floats, Pen, Scale, heading
 from reports.distribution_chart import name
-from reports.figures import Figure, Table
+from reports.figures import Figure, View, in_parts
 from reports.load import LoadedRun
 from reports.resources import QUANTITIES, Usage
 from reports.svg import GRID, MUTED, PALETTE, Chart
@@ -32,29 +31,18 @@ HEADS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One trial as the page shows it."""
-
-    row: Row
-    figure: Figure
-
-
 def views(run: LoadedRun, rows: Sequence[Row], colors: Mapping[str, int]) -> list[View]:
     """Of every trial that shows a speed. `colors`: backend to place in the palette."""
-    made, at = [], 0
-    for place, one in enumerate(resources.usages(run, rows)):
-        lines = resources.as_columns(one)
-        chart = Chart(
-            name=f"resources-{place}",
-            title=f"Resources of {name(one.row)}",
-            words=f"What a rank of {name(one.row)} used over the windows: {'; '.join(_sentences(one))}.",
-            paint=partial(_paint, one, PALETTE[colors[one.row.trial.backend]]),
-        )
-        table = Table("resources", HEADS, list(enumerate(lines, at)))
-        made.append(View(one.row, Figure(chart, _caption(one), table)))
-        at += len(lines)
-    return made
+    parts = in_parts("resources", HEADS, resources.usages(run, rows), resources.as_columns)
+    return [
+        View(one.row, Figure(_chart(one, place, PALETTE[colors[one.row.trial.backend]]), _caption(one), table))
+        for place, one, table in parts
+    ]
+
+
+def _chart(found: Usage, place: int, color: str) -> Chart:
+    words = f"What a rank of {name(found.row)} used over the windows: {'; '.join(_sentences(found))}."
+    return Chart(f"resources-{place}", f"Resources of {name(found.row)}", words, partial(_paint, found, color))
 
 
 def _caption(found: Usage) -> str:

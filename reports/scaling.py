@@ -18,8 +18,8 @@ from reports.text import counted, number, percent
 
 Kind = Literal["weak", "strong"]
 Against = Literal["bare", "solo"]
-# The settings that a series varies.
-_VARIED = ("replicas", "workload.batch_per_replica")
+# The settings that a series varies: one replica has no exchange to leave out of a local window.
+_VARIED = ("replicas", "workload.batch_per_replica", "timing.local_windows")
 
 
 @dataclass(frozen=True, slots=True)

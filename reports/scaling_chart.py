@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -122,30 +123,49 @@ def _draw_panel(axes: Axes, panel: _Panel, scaling: Scaling, against: Against, d
     tops = [*ideal]
     for one in drawn:
         pairs = [(point, found) for point in one.series.points if (found := point.gain(against))]
-        for point, found in pairs:
-            _draw_point(axes, panel, one, point, found)
-            tops.append(panel.shown(found).point * panel.scale)
+        tops += [panel.shown(found).point * panel.scale for _, found in pairs]
         if pairs:
+            _draw_points(axes, panel, one, pairs)
             _draw_curves(axes, panel, scaling, one, pairs[0])
     # Intervals of three launches can be many times as high as all points: they are cut, the table has them whole.
     axes.set_ylim(0, max(tops) * 1.25)
 
 
-def _draw_point(axes: Axes, panel: _Panel, one: _Drawn, point: Point, found: Gain) -> None:
-    at, estimate = point.replicas + one.aside, panel.shown(found)
-    if estimate.low is not None and estimate.high is not None:
-        ends = [estimate.low * panel.scale, estimate.high * panel.scale]
-        axes.plot([at, at], ends, color=one.color, linewidth=1.4, marker="_", markersize=6)
-    face = "none" if point.row.oversubscribed else one.color
-    (mark,) = axes.plot(
-        [at], [estimate.point * panel.scale], linestyle="none", marker=one.marker, markersize=6, color=one.color,
-        markerfacecolor=face, markeredgewidth=1.4,
-    )  # fmt: skip
+def _draw_points(axes: Axes, panel: _Panel, one: _Drawn, pairs: Sequence[tuple[Point, Gain]]) -> None:
+    """One artist for all intervals and one for all marks of a kind: each costs its time."""
+    ends: list[tuple[float, float]] = []
+    for point, found in pairs:
+        estimate = panel.shown(found)
+        if estimate.low is not None and estimate.high is not None:
+            at = point.replicas + one.aside
+            ends += [(at, estimate.low * panel.scale), (at, estimate.high * panel.scale), (math.nan, math.nan)]
+    if ends:
+        axes.plot(*zip(*ends, strict=True), color=one.color, linewidth=1.4, marker="_", markersize=6)
+    for hollow in (False, True):
+        own = [(point, found) for point, found in pairs if bool(point.row.oversubscribed) == hollow]
+        if own:
+            (marks,) = axes.plot(
+                *_places(panel, one, own), linestyle="none", marker=one.marker, markersize=6, color=one.color,
+                markeredgewidth=1.4, markerfacecolor="none" if hollow else one.color,
+            )  # fmt: skip
+            tell(marks, [_said(panel, one, point, found) for point, found in own])
+    suspect = [(point, found) for point, found in pairs if found.suspect]
+    if suspect:
+        axes.plot(*_places(panel, one, suspect), color=INK, **_RINGED)
+
+
+def _places(panel: _Panel, one: _Drawn, pairs: Sequence[tuple[Point, Gain]]) -> tuple[list[float], list[float]]:
+    return (
+        [point.replicas + one.aside for point, _ in pairs],
+        [panel.shown(found).point * panel.scale for _, found in pairs],
+    )
+
+
+def _said(panel: _Panel, one: _Drawn, point: Point, found: Gain) -> str:
+    estimate = panel.shown(found)
     said = f"{panel.title} {number(estimate.point * panel.scale, 3)}, 95 % interval"
     bounds = interval(estimate, panel.scale, 3) or DASH
-    tell(mark, f"{one_line(one.series.label, 80)} on {point.replicas}: {said} {bounds}")
-    if found.suspect:
-        axes.plot([at], [estimate.point * panel.scale], color=INK, **_RINGED)
+    return f"{one_line(one.series.label, 80)} on {point.replicas}: {said} {bounds}, n = {point.row.launches}"
 
 
 def _draw_curves(axes: Axes, panel: _Panel, scaling: Scaling, one: _Drawn, pair: tuple[Point, Gain]) -> None:

@@ -69,7 +69,7 @@ def drawn(run: LoadedRun, found: Sequence[Row], document: Mapping[str, Any]) -> 
         "distributions": distribution_chart.views(run, found, places),
         "ranks": ranks_chart.views(run, found, places, climbed),
         "resources": resources_chart.views(run, found, places),
-        "devices": devices.view(run, found, places),
+        "devices": devices.view(run, found),
     }
 
 
@@ -80,5 +80,4 @@ def all_figures(run: LoadedRun, found: Sequence[Row]) -> list[Figure]:
     figures += [figure for view in made["scaling"] for _, figure in view.figures]
     figures += [view.figure for view in (*made["ladder"], *made["panels"])]
     figures += made["curves"]
-    figures += [view.figure for name in ("distributions", "ranks", "resources") for view in made[name]]
-    return figures + list(made["devices"].figures if made["devices"] else ())
+    return figures + [view.figure for name in ("distributions", "ranks", "resources") for view in made[name]]

@@ -35,7 +35,7 @@ class Row:
     stopped             why it got no further launch
     loss_difference     largest relative difference of any step's loss, in any launch, from the first launch of
                         `loss_reference`, the first trial with equal work, one in float32 before others: what another
-                        precision does to the losses is in it
+                        precision does to the losses is in it; infinite where a loss is not finite
     compute, wire, allreduce   precision and algorithm, as asked for and as they ran
     allreduce_evidence  how the algorithm that ran is known
     quality             None where nothing was evaluated, or where status is not "ok"
@@ -106,8 +106,9 @@ def rows(run: LoadedRun) -> list[Row]:
     labels = compare.labels(result.trials)
     plain = [_row(result, trial, run, labels[trial.trial_id]) for trial in result.trials]
     by_id = {row.trial_id: row for row in plain}
+    groups = {trial.trial_id: group for group in compare.same_work(result.trials, across=True) for trial in group}
     return [
-        _with_losses(_with_efficiency(row, trial, result, by_id), trial, result)
+        _with_losses(_with_efficiency(row, trial, result, by_id), trial, groups[trial.trial_id])
         for row, trial in zip(plain, result.trials, strict=True)
     ]
 
@@ -219,8 +220,10 @@ def _scaling(trial: Trial, bare: Trial) -> Literal["weak", "strong"] | None:
     return "weak" if bare.workload.batch_per_replica == trial.workload.batch_per_replica else "strong"
 
 
-def _with_losses(row: Row, trial: TrialResult, result: Result) -> Row:
-    group = next(group for group in compare.same_work(result.trials, across=True) if trial in group)
+def _with_losses(row: Row, trial: TrialResult, group: Sequence[TrialResult]) -> Row:
+    """`group`: the trials of equal work."""
+    if any(loss is None for repeat in trial.repeats for loss in repeat.losses):
+        return replace(row, loss_difference=math.inf)
     exact_first = sorted(group, key=lambda other: (other.trial.compute, other.trial.wire) != ("float32", "float32"))
     reference = next((other for other in exact_first if other.status == "ok" and _losses(other)), None)
     if reference is None or not _losses(trial):

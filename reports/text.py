@@ -13,18 +13,25 @@ from bench.stats import Estimate
 
 DASH = "\u2013"
 DIGITS = 4
+_SMALLEST, _LARGEST = 1e-5, 1e15  # beyond them a number has an exponent
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:
-    """`digits` significant digits, thousands grouped.
+    """`digits` significant digits, thousands grouped; an exponent where that would be a row of zeros.
 
-    >>> number(1234.56), number(0.5)
-    ('1,235', '0.5000')
+    >>> number(1234.56), number(0.5), number(1.5e300, 3), number(0.00000123, 2)
+    ('1,235', '0.5000', '1.50e+300', '1.2e-06')
     """
     if value is None or not math.isfinite(value):
         return DASH
-    return f"{value:,.{decimals(value, digits)}f}"
+    return f"{value:{_form(value, digits)}}"
+
+
+def _form(value: float, digits: int) -> str:
+    """How `value` and its bounds are written."""
+    plain = value == 0 or _SMALLEST <= abs(value) < _LARGEST
+    return f",.{decimals(value, digits)}f" if plain else f".{digits - 1}e"
 
 
 def decimals(value: float, digits: int = DIGITS) -> int:
@@ -37,8 +44,32 @@ def interval(estimate: Estimate | None, scale: float = 1.0, digits: int = DIGITS
     """ "low to high" with the decimals of the point; None where there is no interval."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return None
-    places = decimals(estimate.point * scale, digits)
-    return f"{estimate.low * scale:,.{places}f} to {estimate.high * scale:,.{places}f}"
+    form = _form(estimate.point * scale, digits)
+    return f"{estimate.low * scale:{form}} to {estimate.high * scale:{form}}"
+
+
+def percents(estimate: Estimate) -> str | None:
+    """The interval relative to its point.
+
+    >>> percents(Estimate(100.0, 75.0, 134.0, 3))
+    '\u221225 % to +34 %'
+    """
+    if estimate.low is None or estimate.high is None or not estimate.point:
+        return None
+    low, high = (abs(end / estimate.point - 1) * 100 for end in (estimate.low, estimate.high))
+    places = 0 if max(low, high) >= 0.95 else 2
+    return f"\u2212{low:.{places}f} % to +{high:.{places}f} %"
+
+
+def difference(value: float | None) -> str:
+    """A relative difference, of which the size matters and not the digits.
+
+    >>> difference(2.34e-7), difference(0.0), difference(math.inf)
+    ('2.3e-07', '0', 'not finite')
+    """
+    if value is None:
+        return DASH
+    return "not finite" if not math.isfinite(value) else f"{value:.1e}" if value else "0"
 
 
 def percent(share: float | None) -> str:
@@ -83,6 +114,16 @@ def seconds(iso: str) -> float | None:
     except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def when(created_utc: str) -> str:
+    """To the minute.
+
+    >>> when("2026-01-02T03:04:05+00:00")
+    '2026-01-02 03:04 UTC'
+    """
+    at_s = seconds(created_utc)
+    return one_line(created_utc, 40) if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def clean(text: str) -> str:

@@ -55,7 +55,7 @@ def traced_rows(run: LoadedRun, found: Sequence[Row], climbs: Sequence[Climb]) -
 def view(run: LoadedRun, found: Sequence[Row], climbs: Sequence[Climb]) -> dict[str, Any] | None:
     """What the page's section needs; None of a run without traces."""
     rows = traced_rows(run, found, climbs)
-    return {"rows": rows, "sources": sources(rows), "per_step_ms": per_step_ms, "slower": slower} if rows else None
+    return {"rows": rows, "sources": sources(rows), "slower": slower} if rows else None
 
 
 def as_columns(found: TracedRow) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def as_columns(found: TracedRow) -> list[dict[str, Any]]:
 
 def per_step_ms(rank: RankTrace, duration_ns: int | None) -> float | None:
     """Milliseconds per step."""
-    return None if duration_ns is None else duration_ns / rank.steps / 1e6
+    return None if duration_ns is None or not rank.steps else duration_ns / rank.steps / 1e6
 
 
 def slower(found: float | None) -> str:

@@ -8,11 +8,12 @@ from typing import Literal
 
 from bench import stats
 from bench.records import Result
-from bench.stats import LAUNCHES_FOR_INTERVAL, PRACTICAL_DIFFERENCE, Estimate
-from reports import compare
+from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
+from reports import compare, pairs
+from reports.pairs import Pair, listed
 from reports.quality import Learner
-from reports.table import Row, gates
-from reports.text import counted, interval, number
+from reports.table import Row, finite, gates
+from reports.text import DASH, counted, interval, number
 
 Outcome = Literal["shown", "not shown", "no verdict"]
 # All contenders but the one that the others are held against must pass this gate; between precisions, one of each
@@ -20,20 +21,6 @@ Outcome = Literal["shown", "not shown", "no verdict"]
 SAME_LOSSES = "same losses"
 SAME_LOSSES_ACROSS = "same losses across precisions"
 _OTHER_PRECISION = " Not the same arithmetic: the losses are within the bound of the lower precision."
-_PRACTICAL = f"{PRACTICAL_DIFFERENCE * 100:.0f} %"
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The fastest set against one other: `ratio` of their samples per second; `shown` None without an interval.
-
-    `launches` of the fastest, of the other.
-    """
-
-    other: str
-    ratio: Estimate
-    shown: bool | None
-    launches: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +41,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Headline:
+    """What a page says of a verdict in large type, and in small type below. `words`: it is no number."""
+
+    large: str
+    small: str
+    words: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Equality:
     """Whether the work was equal. `holds` None: no gate could show it."""
 
@@ -65,7 +61,7 @@ def equality(result: Result) -> Equality:
     """All gates of the run in one sentence."""
     outcomes = [found.gate.holds for found in gates(result)]
     passed, failed, open_ = outcomes.count(True), outcomes.count(False), outcomes.count(None)
-    rest = f"; {open_} could not be applied" if open_ else ""
+    rest = f"; {_open([found.gate.sentence for found in gates(result) if found.gate.holds is None])}" if open_ else ""
     if failed:
         return Equality(
             False, f"{counted(failed, 'gate')} of {len(outcomes)} failed{rest}: speeds concerned are withheld."
@@ -75,6 +71,27 @@ def equality(result: Result) -> Equality:
     return Equality(True, f"{counted(passed, 'gate')} {'holds' if passed == 1 else 'hold'}{rest}.")
 
 
+def _open(reasons: Sequence[str]) -> str:
+    """How many gates say nothing, apart those that have nothing to look at by the nature of the work."""
+    inherent = [why for why in (_inherent(reason) for reason in reasons) if why]
+    said = [f"{len(inherent)} do not concern {' or '.join(dict.fromkeys(inherent))}"] if inherent else []
+    rest = len(reasons) - len(inherent)
+    return ", ".join(said + ([f"{rest} could not be applied"] if rest else []))
+
+
+def _inherent(reason: str) -> str | None:
+    """What it is that a gate has nothing to look at in, as the gates say it."""
+    if reason.startswith("one replica:") or reason == "nothing is exchanged":
+        return "one replica"
+    return reason.removesuffix(" has none") if reason.endswith(" has none") else None
+
+
+def contests(result: Result, rows: Sequence[Row]) -> list[list[Row]]:
+    """Of each verdict the trials with a speed, fastest first; where there are two of them at least."""
+    equal, mixed = _contests(result, rows)
+    return [ranked for group in (*equal, *mixed) if len(ranked := _ranked(group)) > 1]
+
+
 def verdicts(result: Result, rows: Sequence[Row]) -> list[Verdict]:
     """One per group of equal work, most replicas first; groups of a single trial only when there is nothing else.
 
@@ -82,6 +99,21 @@ def verdicts(result: Result, rows: Sequence[Row]) -> list[Verdict]:
     """
     equal, mixed = _contests(result, rows)
     return [_judge(result, group, rows) for group in equal] + [_judge(result, group, rows, True) for group in mixed]
+
+
+def headline(found: Verdict) -> Headline | None:
+    """A ratio only where a difference is shown: in large type it would read as a win. None without a verdict."""
+    if found.outcome == "no verdict":
+        return None
+    level = [pair for pair in found.pairs if not pair.shown]
+    told = pairs.told(found.pairs).ratio
+    bounds = interval(told, digits=3) or DASH
+    if not level:
+        return Headline(f"{number(told.point, 3)}\u00d7", bounds, words=False)
+    among = f"{len(level) + 1} of {len(found.pairs) + 1} trials; " if len(level) < len(found.pairs) else ""
+    if pairs.same(level):
+        return Headline("Equally fast", f"{among}{bounds} times", words=True)
+    return Headline("Undecided", f"{among}{pairs.fits(told)}", words=True)
 
 
 def alone(result: Result, rows: Sequence[Row]) -> list[Row]:
@@ -130,19 +162,19 @@ def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row], across: bo
         sentence = f"Nothing to compare: {who} has a speed."
         return Verdict(work, "no verdict", sentence, ranked[0].label if ranked else None, (), absent, across)
     first = ranked[0]
-    pairs = tuple(_pair(first, other, _name(other, across), result.quick) for other in ranked[1:])
+    against = tuple(_pair(first, other, _name(other, across), result.quick) for other in ranked[1:])
     refusal = _refusal(result, ranked) or (_unbounded(result, ranked) if across else _unproven(result, ranked))
     if refusal:
-        return Verdict(work, "no verdict", refusal, first.label, pairs, absent, across)
-    outcome: Outcome = "shown" if all(pair.shown for pair in pairs) else "not shown"
-    sentence = _sentence(_name(first, across), pairs) + (_apart(result, ranked) if across else "")
-    return Verdict(work, outcome, sentence, first.label, pairs, absent, across, _work_difference(ranked))
+        return Verdict(work, "no verdict", refusal, first.label, against, absent, across)
+    outcome: Outcome = "shown" if all(pair.shown for pair in against) else "not shown"
+    sentence = pairs.sentence(_name(first, across), against) + (_apart(result, ranked) if across else "")
+    return Verdict(work, outcome, sentence, first.label, against, absent, across, _work_difference(ranked))
 
 
 def _work_difference(ranked: Sequence[Row]) -> float | None:
     """The trial that the others are held against has none of its own from one launch."""
     known = [row.loss_difference for row in ranked if row.trial_id != row.loss_reference]
-    return max((each for each in known if each is not None), default=None) if None not in known else None
+    return finite(max((each for each in known if each is not None), default=None)) if None not in known else None
 
 
 def unproven(result: Result, rows: Sequence[Row]) -> str | None:
@@ -191,7 +223,7 @@ def _refusal(result: Result, ranked: Sequence[Row]) -> str | None:
     few = [row for row in ranked if row.launches < LAUNCHES_FOR_INTERVAL]
     if few:
         said = {counted(row.launches, "launch", "launches") for row in ranked}
-        who = f"{said.pop()} of each" if len(said) == 1 else f"too few launches of {_list([row.label for row in few])}"
+        who = f"{said.pop()} of each" if len(said) == 1 else f"too few launches of {listed([row.label for row in few])}"
         return f"No verdict: {who}; at least {LAUNCHES_FOR_INTERVAL} are needed."
     if result.quick:
         return "No verdict: a quick run is too short to compare speeds."
@@ -216,7 +248,7 @@ def _unbounded(result: Result, ranked: Sequence[Row]) -> str | None:
     bounded = {compare.precision(row.trial) for row in _passed(result, ranked, SAME_LOSSES_ACROSS)}
     if len(bounded) < len(found) - 1:
         unshown = [one for one in found if one not in bounded]
-        return f"No verdict: equality not shown; no gate bounds the losses of {_list(unshown)} against one another."
+        return f"No verdict: equality not shown; no gate bounds the losses of {listed(unshown)} against one another."
     return None
 
 
@@ -229,25 +261,3 @@ def _name(row: Row, across: bool) -> str:
     """The label, with the precision that it does not already tell where several are compared."""
     told = all(f"{axis} {getattr(row.trial, axis)}" in row.label for axis in ("compute", "wire"))
     return f"{row.label} in {compare.precision(row.trial)}" if across and not told else row.label
-
-
-def _sentence(first: str, pairs: Sequence[Pair]) -> str:
-    level, behind = [pair for pair in pairs if not pair.shown], [pair.other for pair in pairs if pair.shown]
-    told = (level or pairs)[0]
-    by = f"{number(told.ratio.point, 3)} times (95 % interval {interval(told.ratio, digits=3)})"
-    if not level:
-        return f"{first} is fastest: {by} the samples per second of {told.other}, {_launches(told)}."
-    slower = f" {_list(behind)} {'is' if len(behind) == 1 else 'are'} slower." if behind else ""
-    return (
-        f"No difference shown between {_list([first, *(pair.other for pair in level)])}: {first} measured "
-        f"{by} the samples per second of {told.other}, which does not clear 1 by {_PRACTICAL}.{slower}"
-    )
-
-
-def _launches(pair: Pair) -> str:
-    own, others = pair.launches
-    return f"{own} launches each" if own == others else f"{own} and {others} launches"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.records import GateOutcome, Result, Worst
 from reports.table import Row, gates
-from reports.text import DASH, counted
+from reports.text import DASH, counted, difference
 
 NOT_VERIFIED = "not verified: `paceline verify STUDY` does it"
 PLANTED = "average"  # the gate that plants gradients and looks at what the exchange returns
@@ -50,8 +50,8 @@ def worst(found: Worst | None) -> str:
     """ "3.1e-07, allowed 1.0e-05: the loss of step 4"; a dash where nothing was compared."""
     if found is None:
         return DASH
-    difference = "not comparable" if found.difference is None else f"{found.difference:.1e}"
-    return f"{difference}, allowed {found.allowed:.1e}: {found.where}"
+    apart = "not comparable" if found.difference is None else difference(found.difference)
+    return f"{apart}, allowed {difference(found.allowed)}: {found.where}"
 
 
 def _proof(result: Result, row: Row, labels: Mapping[str, str]) -> Proof:

@@ -92,7 +92,7 @@ class Windows:
         parts = list(self._parts(first, last, name))
         if any(part.null_count for part in parts):
             return None
-        arrays = [part.to_numpy(zero_copy_only=False) for part in parts]
+        arrays = [_numbers(part) for part in parts]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
     def _parts(self, first: int, last: int, name: str) -> Iterator[pa.Array]:
@@ -145,7 +145,7 @@ class Windows:
         for group in range(self._file.num_row_groups):
             begin = int(self._begins[group])
             named = compute.dictionary_encode(self._piece(group, "trial_id"))
-            code, repeat = named.indices.to_numpy(), self._piece(group, "repeat").to_numpy()
+            code, repeat = _numbers(named.indices), _numbers(self._piece(group, "repeat"))
             changes = np.flatnonzero((np.diff(code) != 0) | (np.diff(repeat) != 0)) + 1
             edges = [0, *changes.tolist(), len(code)] if len(code) else []
             for low, high in pairwise(edges):
@@ -200,6 +200,13 @@ class LaunchWindows:
     def _chosen(self, flat: NDArray[Any]) -> Integers:
         of_ranks: Integers = flat.reshape(self.ranks, -1)
         return of_ranks[:, _even(self._places)]
+
+
+def _numbers(known: pa.Array) -> NDArray[Any]:
+    """Whole numbers or flags, none unknown. The own to_numpy imports pandas, which takes longer than reading."""
+    if pa.types.is_boolean(known.type):
+        return np.from_dlpack(known.cast(pa.uint8())).astype(np.bool_)
+    return np.from_dlpack(known)
 
 
 def _even(places: Integers) -> slice | Integers:

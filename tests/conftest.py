@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+# Launches of several ranks of Horovod in both processes at a time would take ten times as long.
 TRAINING = (
     "contract", "parity", "tensorflow", "torch", "sabotage", "quality", "allreduce", "collectives", "ladder", "traces",
+    "faults/test_real_faults.py",
 )  # fmt: skip
 # Parts of the reasons for which a skip stands: what CI does not have, and cells that have no such test.
 MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
@@ -22,7 +24,7 @@ MAY_BE_ABSENT = ("GPU", "shared/data", "no framework:")
 
 def trains(path: Path) -> bool:
     """Whether a test file is one of a backend's."""
-    return any(path.is_relative_to(TESTS / folder) for folder in TRAINING)
+    return any(path.is_relative_to(TESTS / place) for place in TRAINING)
 
 
 def pytest_configure(config: pytest.Config) -> None:

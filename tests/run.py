@@ -1,7 +1,7 @@
 """`make test`: the tests that measure, one after the other; then the rest in two processes, one of which trains.
 
-What the second process says comes in one piece when it has ended. With arguments for pytest: those tests alone, in one
-process.
+The one that trains takes what the other leaves of the cores: nothing in it has to be quick. What the other says comes
+in one piece when it has ended. With arguments for pytest: those tests alone, in one process.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def side_by_side(kept: str, shown: str) -> tuple[int, int]:
-    """The statuses of the tests with these marks; what those of `kept` said is shown after the others."""
+    """The statuses of the tests with these marks; `shown` yields to `kept`, whose words come after its own."""
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen([*PYTEST, "-m", kept], stdout=said, stderr=subprocess.STDOUT) as beside,
     ):
         try:
-            status = subprocess.run([*PYTEST, "-m", shown], check=False).returncode
+            status = subprocess.run(["nice", "-n", "5", *PYTEST, "-m", shown], check=False).returncode
             beside.wait()
         finally:
             beside.terminate()

@@ -25,6 +25,7 @@ from bench.cli.site import site
 from bench.cli.trace import trace
 from bench.cli.verify import verify
 from bench.errors import UserError
+from bench.quoting import printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -32,7 +33,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def main() -> None:
     """The console script: one handler for expected errors, one line each."""
     try:
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="paceline", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except UserError as error:
         sys.exit(_complain(str(error), 2))
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def _complain(sentence: str, status: int) -> int:
-    click.echo(f"paceline: {sentence}", err=True)
+    click.echo(f"paceline: {printable(sentence)}", err=True)
     return status
 
 

@@ -50,7 +50,7 @@ def check(run_folder: Path, base: Path | None, store_folder: Path | None, resolv
 def _rule(minimum_effect: float, rule_out: float, **others: Any) -> Rule:
     from bench.regression import Rule
 
-    if minimum_effect >= rule_out:
+    if not minimum_effect < rule_out:  # nor is nan
         raise UserError("--rule-out must be more than --minimum-effect, or a pass would allow what fails")
     return Rule(minimum_effect / 100, rule_out / 100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -9,16 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 import bench
-from bench.cli.shared import RUNS, UserInterrupt, cluster_options, in_color, load_study, observe, on_termination, write
+from bench.cli.shared import (
+    RUNS,
+    UserInterrupt,
+    cluster_options,
+    in_color,
+    load_study,
+    observe,
+    on_termination,
+    refuse_changes,
+    write,
+)
 from bench.errors import UserError
+from bench.quoting import quoted
 
 if TYPE_CHECKING:
     from bench.sweep_plan import Wanted
 
 DEFAULT_STUDY = Path(bench.__file__).parent / "templates" / "collectives.yaml"
+MOST_SIZES = 1_000
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -43,7 +55,7 @@ def collectives(study: Path | None, runs: Path, resume: Path | None, verbose: bo
     from bench import sweep
 
     if resume is not None:
-        _refuse_changes()
+        refuse_changes(besides=("resume", "verbose"))
     wanted, cluster = _wanted(flags), None
     with on_termination(), observe(verbose) as observer:
         if resume is not None:
@@ -57,15 +69,6 @@ def collectives(study: Path | None, runs: Path, resume: Path | None, verbose: bo
             raise UserInterrupt(folder, cause, "collectives") from None
     with on_termination():
         return _finish(folder)
-
-
-def _refuse_changes() -> None:
-    """Raises UserError where --resume stands beside anything that says what to time, or where."""
-    context = click.get_current_context()
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    changes = sorted(set(given) - {"resume", "verbose"})
-    if changes:
-        raise UserError(f"--resume continues a sweep as it was planned; leave out {', '.join(changes)}")
 
 
 def _wanted(flags: dict[str, Any]) -> Wanted:
@@ -108,13 +111,15 @@ def _sizes(least: str, most: str, factor: float) -> list[int]:
         raise UserError(f"--from {least} is more than --to {most}")
     if not 1.0 < factor < float("inf"):
         raise UserError(f"--factor {factor:g}: expected a number above 1")
+    if math.log(last / first) / math.log(factor) > MOST_SIZES:
+        raise UserError(f"--factor {factor}: from {least} to {most} these are more than {MOST_SIZES} sizes")
     return sweep_sizes(first, last, factor)
 
 
 def _bytes(flag: str, text: str) -> int:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text)
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]*)", text)
     if match is None or match[2] not in UNITS:
-        raise UserError(f"{flag} {text!r} is no size; expected as in 4096, 4KiB, 64MiB or 1.5GB")
+        raise UserError(f"{flag} {quoted(text)} is no size; expected as in 4096, 4KiB, 64MiB or 1.5GB")
     return int(float(match[1]) * UNITS[match[2]])
 
 

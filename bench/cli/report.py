@@ -9,6 +9,7 @@ import click
 
 from bench.cli.shared import write
 from bench.errors import UserError
+from bench.quoting import printable
 
 
 @click.command()
@@ -68,5 +69,7 @@ def fsck(run_folder: Path) -> int:
         click.echo(f"{mark}  {finding.path.relative_to(run_folder.resolve())}")
         if finding.problem is not None:
             problems += 1
-            click.echo(f"      {finding.problem}" + (f"\n      remedy: {finding.remedy}" if finding.remedy else ""))
+            click.echo(
+                f"      {printable(finding.problem)}" + (f"\n      remedy: {finding.remedy}" if finding.remedy else "")
+            )
     return 1 if problems else 0

@@ -16,6 +16,7 @@ from bench.cli.shared import (
     load_study,
     observe,
     on_termination,
+    refuse_changes,
     sharing_cores,
     write,
 )
@@ -55,9 +56,8 @@ def run(study: Path | None, quick: bool, runs: Path, resume: Path | None, verbos
 
     if study is None and resume is None:
         raise UserError("give a study to run, or --resume with a run folder to continue")
-    given = [name for name, value in {**flags, "quick": quick}.items() if value]
-    if resume is not None and given:
-        raise UserError(f"--resume continues a run as it was planned; leave out {', '.join(sorted(given))}")
+    if resume is not None:
+        refuse_changes(besides=("resume", "verbose", "study", "runs"))
     cluster: Cluster | None = None
     with on_termination(), observe(verbose) as observer:
         if resume is not None:

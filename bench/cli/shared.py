@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from bench.errors import UserError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bench.study import Study
 
 RUNS = Path("runs")
+SLOTS = click.IntRange(1, 16_384)  # as a study's replicas: bench.points is not worth its import here
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again, here with --resume
 EXIT_INTERRUPTED = 130
 
@@ -27,7 +29,7 @@ def cluster_options(command: Any) -> Any:
     """horovodrun's own flags, so that `./horovodrun.sh` takes what horovodrun takes."""
     for option in reversed(
         (
-            click.option("-np", "--num-proc", "slots", type=click.IntRange(1), help="Replicas there is room for."),
+            click.option("-np", "--num-proc", "slots", type=SLOTS, help="Replicas there is room for."),
             click.option("-H", "--hosts", help="host1:slots,host2:slots, or hosts emulated on this machine, as in "
                          "emulated:4@1gbit (`paceline hosts`); this machine alone if not given."),
             click.option("--hostfile", "-hostfile", type=Path, help="File with `host slots=N` lines."),
@@ -44,22 +46,34 @@ def cluster_options(command: Any) -> Any:
     return command
 
 
+def refuse_changes(besides: Sequence[str]) -> None:
+    """Raises UserError where --resume stands beside anything that says what to do, or where. `besides`: parameters that
+    do not."""
+    context = click.get_current_context()
+    given = [each for each in context.command.params if each.name is not None and each.name not in besides]
+    written = [each for each in given if context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE]
+    changes = sorted(max(each.opts, key=len) if isinstance(each, click.Option) else each.human_readable_name
+                     for each in written)  # fmt: skip
+    if changes:
+        raise UserError(f"--resume continues what was planned; leave out {', '.join(changes)}")
+
+
 def _cluster(flags: dict[str, Any], start: bool) -> Cluster:
     from bench.hosts import PREFIX
     from bench.launch.commands import INTERFACES, Cluster, parse_hostfile, parse_hosts
 
     if flags["gloo"] and flags["mpi"]:
         raise UserError("give --gloo or --mpi, not both")
-    if flags["hosts"] and flags["hostfile"]:
+    if flags["hosts"] is not None and flags["hostfile"] is not None:
         raise UserError("give -H or --hostfile, not both")
-    if flags["interface"] and not INTERFACES.fullmatch(flags["interface"]):
+    if flags["interface"] is not None and not INTERFACES.fullmatch(flags["interface"]):
         raise UserError(f"--network-interfaces: {flags['interface']!r} is no list of interface names such as eth0,eth1")
-    if flags["ssh_identity_file"] and not Path(flags["ssh_identity_file"]).is_file():
+    if flags["ssh_identity_file"] is not None and not Path(flags["ssh_identity_file"]).is_file():
         raise UserError(f"-i: there is no file {flags['ssh_identity_file']!r}")
-    if flags["hosts"] and flags["hosts"].startswith(PREFIX):
+    if flags["hosts"] is not None and flags["hosts"].startswith(PREFIX):
         return _emulated(flags, flags["hosts"].removeprefix(PREFIX), start)
-    hosts = parse_hostfile(flags["hostfile"]) if flags["hostfile"] else ()
-    hosts = parse_hosts(flags["hosts"]) if flags["hosts"] else hosts
+    hosts = () if flags["hostfile"] is None else parse_hostfile(flags["hostfile"])
+    hosts = hosts if flags["hosts"] is None else parse_hosts(flags["hosts"])
     if not hosts:
         _check_interface(flags["interface"])
     return Cluster(

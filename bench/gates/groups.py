@@ -10,7 +10,7 @@ from bench.gates.report import is_programmed
 from bench.records import GateOutcome, Trial
 
 # How the work is split, and what is only looked at beside it: the same samples and sums in every case.
-NOT_WORK = ("batch_per_replica", "accumulation", "validation", "dropout")
+NOT_WORK = ("batch_per_replica", "accumulation", "packed", "validation", "dropout")
 
 
 class Identified(Protocol):

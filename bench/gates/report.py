@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import catalog
+from bench.errors import TrialError
 from bench.records import Assignment, DataDigest, Exchange, Facts, Settings, StepLosses, Trial, Weights, Window
 
 
@@ -50,5 +51,20 @@ def is_programmed(trial: Trial) -> bool:
 
 
 def windows_of_all(reports: Sequence[RankReport]) -> Iterator[tuple[StepLosses, ...]]:
-    """The losses of one window on all ranks, window by window."""
-    return zip(*(report.losses for report in reports), strict=True)
+    """The losses of one window on all ranks, window by window. Raises TrialError where a rank did not leave exactly one
+    for each step and head."""
+    windows = len(reports[0].losses)
+    for report in reports:
+        if len(report.losses) != windows:
+            raise TrialError(f"rank {report.rank} left losses of {len(report.losses)} windows, rank 0 of {windows}")
+    for parts in zip(*(report.losses for report in reports), strict=True):
+        for report, part in zip(reports, parts, strict=True):
+            _check_shape(report.rank, part, len(parts[0].global_weights), len(parts[0].heads))
+        yield parts
+
+
+def _check_shape(rank: int, part: StepLosses, steps: int, heads: int) -> None:
+    for found in (part.numerators, part.weights, part.global_weights):
+        if len(found) != steps or any(len(of_step) != heads for of_step in found):
+            where = f"each of {steps} steps and {heads} heads of window {part.window}"
+            raise TrialError(f"rank {rank} did not leave one loss for {where}")

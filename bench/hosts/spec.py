@@ -7,11 +7,15 @@ import re
 import msgspec
 
 from bench.errors import UserError
+from bench.quoting import quoted
 
 SYNTAX = "COUNT@RATE, COUNTxSLOTS@RATE or COUNT@RATE+LATENCY, as in 4@1gbit, 4x2@1gbit or 4@200mbit+2ms"
 UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
+NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 TIMES_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
 SLOWEST_BITS = 10_000  # a slower link does not bring one packet through in its queue's 50 ms
+FASTEST_BITS = 10**14
+LONGEST_US = 10**7
 MOST_HOSTS = 250
 # A rank of the smallest stack holds half of it; the rest is the model, its gradients and the optimizer's state.
 BYTES_PER_SLOT = 2**30
@@ -44,9 +48,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(text: str) -> Spec:
     """`4@1gbit` and its longer forms, SYNTAX. Raises UserError."""
-    found = re.fullmatch(r"(-?\d+)(?:x(-?\d+))?@([^+]+)(?:\+(.+))?", text.strip())
+    found = re.fullmatch(r"(-?[0-9]{1,9})(?:x(-?[0-9]{1,9}))?@([^+]+)(?:\+(.+))?", text.strip())
     if found is None:
-        raise UserError(f"emulated hosts: {text!r} is not understood; expected {SYNTAX}")
+        raise UserError(f"emulated hosts: {quoted(text)} is not understood; expected {SYNTAX}")
     count, slots, rate, latency = found.groups()
     return make(int(count), rate, latency, int(slots or 1))
 
@@ -67,21 +71,27 @@ def make(count: int, rate: str, latency: str | None = None, slots: int = 1) -> S
 
 def parse_rate(text: str) -> int:
     """`1gbit`, `2.5gbit` and the like in bits per second. Raises UserError, also for a rate of 0."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]+)", text.strip().lower())
+    found = re.fullmatch(rf"({NUMBER})([a-z]+)", text.strip().lower())
     if found is None or found[2] not in UNITS:
-        raise UserError(f"emulated hosts: {text!r} is no rate; expected a number with {', '.join(UNITS)}, as in 1gbit")
+        expected = f"a number with {', '.join(UNITS)}, as in 1gbit"
+        raise UserError(f"emulated hosts: {quoted(text)} is no rate; expected {expected}")
     bits = round(float(found[1]) * UNITS[found[2]])
     if bits < SLOWEST_BITS:
         raise UserError(f"emulated hosts: a rate of {text}; the slowest link possible is {spell_rate(SLOWEST_BITS)}")
+    if bits > FASTEST_BITS:
+        raise UserError(f"emulated hosts: a rate of {text}; the fastest link possible is {spell_rate(FASTEST_BITS)}")
     return bits
 
 
 def parse_latency(text: str) -> int:
     """`2ms`, `500us` and the like in microseconds. Raises UserError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s)", text.strip().lower())
+    found = re.fullmatch(rf"({NUMBER})(us|ms|s)", text.strip().lower())
     if found is None:
-        raise UserError(f"emulated hosts: {text!r} is no latency; expected a number with us, ms or s, as in 2ms")
-    return round(float(found[1]) * TIMES_US[found[2]])
+        raise UserError(f"emulated hosts: {quoted(text)} is no latency; expected a number with us, ms or s, as in 2ms")
+    latency_us = round(float(found[1]) * TIMES_US[found[2]])
+    if latency_us > LONGEST_US:
+        raise UserError(f"emulated hosts: a latency of {text}; at most {LONGEST_US // TIMES_US['s']}s are possible")
+    return latency_us
 
 
 def spell_rate(bits: int) -> str:

@@ -17,9 +17,11 @@ from bench.importers.render import render as render
 from bench.importers.rows import Collective as Collective
 from bench.importers.rows import Imported as Imported
 from bench.importers.rows import Training as Training
+from bench.importers.rows import checked, merged
 from bench.importers.rows import columns as columns
-from bench.importers.rows import merged
+from bench.quoting import clipped
 
+LARGEST_BYTES = 100_000_000
 KNOWN = (
     "the text that Horovod's synthetic benchmarks print, nccl-tests' JSON (-J FILE), pytest-benchmark's JSON "
     "(--benchmark-json or --benchmark-save)"
@@ -34,19 +36,28 @@ def read(paths: Sequence[Path]) -> list[Imported]:
 def _read(path: Path) -> list[Imported]:
     text = _text(path)
     try:
-        return _decoded(text)
+        found = [checked(one) for one in _decoded(text)]
     except msgspec.ValidationError as error:
-        raise UserError(f"{path} is not what its kind of file holds: {error}") from None
+        raise UserError(f"{path} is not what its kind of file holds: {clipped(str(error))}") from None
     except msgspec.DecodeError as error:
         kind = "cut off, or no JSON" if text.lstrip()[:1] in "{[" else "of a kind that is not known"
         raise UserError(f"{path} is {kind} ({error}); known are {KNOWN}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+    except (ValueError, ArithmeticError) as error:
+        raise UserError(f"{path}: {clipped(str(error), 600)}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply; known are {KNOWN}") from None
+    if not found:
+        raise UserError(f"{path}: there is no result in it")
+    return found
 
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # no further than that: a device has no end
+            content = file.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise UserError(f"{path} is larger than {LARGEST_BYTES} bytes; known are {KNOWN}")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text; known are {KNOWN}") from None
     except OSError as error:

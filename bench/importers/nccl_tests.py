@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from bench.importers.rows import Collective
+from bench.quoting import quoted
 
 FORMATS = (1, 2)
 SLOWEST = 3  # of -a, --average: 0 rank 0, 1 mean (their default), 2 fastest, 3 slowest
@@ -60,7 +61,7 @@ def read(document: object) -> Iterator[Collective]:
     """Two records a line: out of place and in place. Raises ValueError or ValidationError for what is missing."""
     version = document.get("version") if isinstance(document, dict) else None
     if version not in FORMATS:
-        raise ValueError(f"nccl-tests' JSON of format {version}; known are {' and '.join(map(str, FORMATS))}")
+        raise ValueError(f"nccl-tests' JSON of format {quoted(version)}; known are {' and '.join(map(str, FORMATS))}")
     found = msgspec.convert(document, _Document)
     if not found.results:
         raise ValueError("there is no result in it; the run ended before its first size")

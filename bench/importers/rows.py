@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from bench import stats
 from bench.records import Record
 
 Cell = str | int | float | None
+
+# Wide enough for whatever was measured, and narrow enough that no sum, ratio or interval of them is infinite.
+Amount = Annotated[float, Meta(ge=1e-15, le=1e15)]
+Duration = Annotated[float, Meta(ge=0, le=1e15)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+Some = Annotated[int, Meta(ge=1, lt=2**53)]
 
 
 class Training(Record, frozen=True, kw_only=True, tag="training"):
@@ -24,12 +32,12 @@ class Training(Record, frozen=True, kw_only=True, tag="training"):
     source: str
     label: str
     framework: str | None
-    replicas: int | None
+    replicas: Some | None
     model: str | None
-    batch_per_replica: int | None
-    launch_rates: list[float] | None
-    step_ms: list[float]
-    median_ms: float | None = None
+    batch_per_replica: Some | None
+    launch_rates: list[Amount] | None
+    step_ms: list[Duration]
+    median_ms: Duration | None = None
     note: str | None = None
 
 
@@ -43,19 +51,25 @@ class Collective(Record, frozen=True, kw_only=True, tag="collective"):
 
     source: str
     label: str
-    message_bytes: int
-    elements: int
+    message_bytes: Some
+    elements: Count
     dtype: str
     operation: str | None
-    ranks: int | None
+    ranks: Some | None
     in_place: bool
-    seconds: list[float] | None
-    bus_factor: float | None
-    wrong_elements: int | None
+    seconds: list[Amount] | None
+    bus_factor: Duration | None
+    wrong_elements: Count | None
     note: str | None = None
 
 
 Imported = Training | Collective
+Kind = TypeVar("Kind", bound=Training | Collective)
+
+
+def checked(one: Kind) -> Kind:
+    """The same. Raises ValidationError for a value that no benchmark can have measured."""
+    return msgspec.convert(msgspec.to_builtins(one), type(one))
 
 
 def merged(found: Sequence[Imported]) -> list[Imported]:

@@ -27,6 +27,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # horovodrun gives names to a 
 # A rank's place belongs to its own launcher: an outer one's must not leak in. The all-reduce belongs to the study.
 PLACES = re.compile(r"HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|GLOO_|HOSTNAME|CONTROLLER|CPU_OPERATIONS)|NCCL_(ALGO|PROTO)$")
 INTERFACES = re.compile(r"[A-Za-z0-9_.:@-]{1,15}(,[A-Za-z0-9_.:@-]{1,15})*")
+HOSTFILE_BYTES = 1_000_000  # a device would never end
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 # horovodrun gives two paths to a shell unquoted: the key's, and the run's folder where a rank is on another host. A
 # blank in the second one does no harm.
@@ -92,9 +93,10 @@ def parse_hosts(text: str, where: str = "-H") -> tuple[tuple[str, int], ...]:
 def parse_hostfile(path: Path) -> tuple[tuple[str, int], ...]:
     """Lines of `host slots=N` as horovodrun and mpirun read them; # begins a comment."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as file:
+            lines = file.read(HOSTFILE_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable host file ({error})") from None
+        raise UserError(f"{path}: not a readable host file ({getattr(error, 'strerror', None) or error})") from None
     parts: list[str] = []
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()

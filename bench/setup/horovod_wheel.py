@@ -11,6 +11,8 @@ Horovod 0.28.1 (2023) does not compile against current frameworks as it is. Thre
    HOROVOD_ENABLE_XLA_OPS, which paceline does not use.
 
 Every edit must match exactly once, or the build stops: a changed source is not patched by guess.
+
+For GPUs, over NCCL, where CUDA's compiler, a torch for CUDA and NCCL are here (bench/setup/nccl.py).
 """
 
 from __future__ import annotations
@@ -30,8 +32,14 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+if not __package__:  # it is run by its path, before paceline is installed
+    sys.path.insert(0, str(ROOT))
+
+from bench.setup import nccl  # noqa: E402
+
 VERSION = "0.28.1"
-LOCK = Path(__file__).resolve().parents[2] / "locks" / "horovod.txt"
+LOCK = ROOT / "locks" / "horovod.txt"
 EDITS = (
     ("CMakeLists.txt", "set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 20)"),
     ("horovod/torch/CMakeLists.txt", "set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 20)"),
@@ -73,16 +81,11 @@ def ingredients() -> dict[str, str | None]:
         "platform": f"{sys.platform}-{platform.machine()}-{'-'.join(platform.libc_ver())}",
         "compiler": first_line(os.environ.get("CXX", "g++"), "--version"),
         "mpi": first_line("mpicxx", "--showme:version") or first_line("mpicxx", "--version"),
-        "nvcc": first_line("nvcc", "--version") if gpu_operations() else None,
-        "gpu_operations": gpu_operations(),
+        "nvcc": nccl.cuda_release() if nccl.compiles_cuda() else None,
+        "gpu_operations": nccl.gpu_operations(),
         "torch": installed("torch"),
         "tensorflow": installed("tensorflow") or installed("tensorflow-cpu"),
     }
-
-
-def gpu_operations() -> str | None:
-    """NCCL where a CUDA compiler and a driver are present; else Horovod is built for the CPU."""
-    return "NCCL" if shutil.which("nvcc") and Path("/proc/driver/nvidia/version").exists() else None
 
 
 def cache_folder() -> Path:
@@ -108,6 +111,11 @@ def require_tools() -> None:
         raise SetupError(f"no Python.h in {header}; on Debian: apt-get install python3-dev")
     if not (installed("torch") or installed("tensorflow") or installed("tensorflow-cpu")):
         raise SetupError("Horovod needs torch or tensorflow to build against; install one of them first")
+    if nccl.torch_cuda() and nccl.toolkit() is None:
+        raise SetupError(
+            f"Horovod for this torch, which is built for CUDA {nccl.torch_cuda()}, needs the CUDA toolkit, and neither "
+            "PATH nor CUDA_HOME leads to one; install it, or torch's build for CPUs"
+        )
 
 
 def fetch_source(folder: Path) -> Path:
@@ -151,9 +159,10 @@ def build_environment(parts: dict[str, str | None]) -> dict[str, str]:
 def compile_wheel(source: Path, target: Path, parts: dict[str, str | None], log: Path) -> Path:
     """Compiles; prints a line of progress every ten seconds; the compiler's own words go to `log`."""
     argv = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation", "-w", str(target), "."]
+    environ = build_environment(parts) | (nccl.build_variables(log.parent) if nccl.compiles_cuda() else {})
     started, percent = time.monotonic(), "configuring"
     with log.open("w") as out:
-        process = subprocess.Popen(argv, cwd=source, env=build_environment(parts), stdout=out, stderr=out)
+        process = subprocess.Popen(argv, cwd=source, env=environ, stdout=out, stderr=out)
         while True:
             try:
                 code = process.wait(timeout=PROGRESS_S)
@@ -164,9 +173,18 @@ def compile_wheel(source: Path, target: Path, parts: dict[str, str | None], log:
                 seconds = int(time.monotonic() - started)
                 print(f"  compiling Horovod: {percent}, {seconds // 60}:{seconds % 60:02d}", file=sys.stderr)
     if code:
-        errors = [line for line in log.read_text(errors="replace").splitlines() if "error" in line.lower()]
-        raise SetupError(f"Horovod did not compile: {errors[0].strip() if errors else 'see the log'} (log: {log})")
+        raise SetupError(f"Horovod did not compile: {first_error(log.read_text(errors='replace'))} (log: {log})")
     return next(target.glob("horovod-*.whl"))
+
+
+def first_error(log: str) -> str:
+    """The compiler's first, or CMake's, which says what on its next line.
+
+    >>> first_error("avoid build errors\\nCMake Error at a.cmake:233 (message):\\n  Could NOT find CUDAToolkit\\n")
+    'Could NOT find CUDAToolkit'
+    """
+    found = re.search(r"CMake Error.*\n\s*(.+)|(.*\berror: .+)", log)
+    return (found[1] or found[2]).strip() if found else "see the log"
 
 
 def build() -> Path:
@@ -178,8 +196,8 @@ def build() -> Path:
     require_tools()
     frameworks = " and ".join(f"{name} {parts[name]}" for name in ("torch", "tensorflow") if parts[name])
     print(
-        f"building Horovod {VERSION} for {frameworks}, {'with' if parts['mpi'] else 'without'} MPI "
-        f"(once; about 6 minutes on 2 cores)",
+        f"building Horovod {VERSION} for {frameworks}, {'with' if parts['mpi'] else 'without'} MPI, "
+        f"for {parts['gpu_operations'] or f'CPUs ({nccl.why_no_gpu()})'} (once; about 6 minutes on 2 cores)",
         file=sys.stderr,
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ paceline_key() {
     local LC_ALL=C sum
     sum=$({
         printf '%s\n%s\n' "$paceline_root" "$gpu"
-        cat -- "$paceline_root"/{pyproject.toml,bench/setup/horovod_wheel.py} "$paceline_root"/locks/*.txt "$cfg"
+        cat -- "$paceline_root"/{pyproject.toml,bench/setup/{horovod_wheel,nccl}.py} "$paceline_root"/locks/*.txt "$cfg"
     } | sha256sum)
     printf '%s' "${sum%% *}"
 }

@@ -29,7 +29,7 @@ class Stamp:
 
 def key() -> str:
     """What the set-up depends on. bench/setup/ready.sh computes the same on every start, without Python."""
-    files = [ROOT / "pyproject.toml", ROOT / "bench/setup/horovod_wheel.py"]
+    files = [ROOT / "pyproject.toml", ROOT / "bench/setup/horovod_wheel.py", ROOT / "bench/setup/nccl.py"]
     files += [*sorted((ROOT / "locks").glob("*.txt")), VENV / "pyvenv.cfg"]
     head = f"{ROOT}\n{'gpu' if DRIVER.exists() else 'cpu'}\n".encode()
     return hashlib.sha256(head + b"".join(path.read_bytes() for path in files if path.exists())).hexdigest()

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from bench.clock import SYSTEM_CLOCK, Clock
 from bench.protocols import Array, Batch
 from bench.records import Task, Workload
+from bench.workload import packing
 from bench.workload.corpus import read_meta
 from bench.workload.counter import MASK_64, mix, sample_keys
 from bench.workload.labelled import ClassificationSampler, NerSampler
 from bench.workload.pretraining import PretrainingSampler
+
+TRIED = 32  # steps whose rows are counted in advance: what is compiled for a shape shall serve nearly all batches
 
 
 class Sampler(Protocol):
@@ -79,21 +82,32 @@ class Batches:
         self._indices = np.arange(replicas * workload.batch_per_replica)
         first = first_replica * workload.batch_per_replica
         self._own = slice(first, first + local_replicas * workload.batch_per_replica)
+        self._packed, self._least_rows = workload.packed, 0
+        if workload.packed:
+            self._least_rows = max(packing.most_rows(self._batch(step).arrays) for step in range(TRIED))
 
     def batch(self, step: int) -> Batch:
         """This rank's share of a step; new arrays at every call."""
         begun_ns = self._clock()
-        keys = sample_keys(self._seed, step, self._indices)
-        arrays, global_weights = self._sampler.sample(keys, self._own)
-        made = _batch(step, arrays, global_weights, self._axes)
+        made = self._batch(step)
         if self._delay_ns:
             self._clock.sleep_ns(max(0, begun_ns + self._delay_ns - self._clock()))
         return made
 
+    def _batch(self, step: int) -> Batch:
+        keys = sample_keys(self._seed, step, self._indices)
+        arrays, global_weights = self._sampler.sample(keys, self._own)
+        made = _batch(step, arrays, global_weights, self._axes)
+        return packing.packed(made, self._least_rows) if self._packed else made
+
     def digest(self, batch: Batch) -> int:
-        """Sum modulo 2**64 of one hash per sample over all its arrays and the step: add up ranks in any order."""
+        """Sum modulo 2**64 of one hash per sample over all its arrays and the step: add up ranks in any order.
+
+        Where the samples are computed is no part of what they are: packed or not, it is the same data.
+        """
         hashes = np.full(batch.samples, batch.step & MASK_64, np.uint64)
-        for name, array in sorted(_bits(batch.arrays).items()):
+        data = {name: array for name, array in batch.arrays.items() if name != packing.PLACES}
+        for name, array in sorted(_bits(data).items()):
             rows = array.reshape(batch.samples, -1)
             hashes = mix(hashes) + rows.astype(np.uint64) @ _multipliers(name, rows.shape[1])
         return int(mix(hashes).sum(dtype=np.uint64))

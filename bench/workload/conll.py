@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError
+from bench.quoting import quoted
 from bench.workload.labels import LabelSet
 from bench.workload.text import read_text
 
@@ -55,9 +56,10 @@ def _columns(path: Path, number: int, line: str) -> tuple[str, str | None]:
     if word == DOCUMENT or (word == "#" and not valid):
         return word, None
     if len(columns) < 2 or not tag:
-        raise UserError(f"{path}:{number}: {line.strip()!r} has no tag; expected a word, a tab or space, and a BIO tag")
+        given = quoted(line.strip())
+        raise UserError(f"{path}:{number}: {given} has no tag; expected a word, a tab or space, and a BIO tag")
     if not valid:
-        raise UserError(f"{path}:{number}: {tag!r} is no BIO tag; allowed are O, B-<type> and I-<type>")
+        raise UserError(f"{path}:{number}: {quoted(tag)} is no BIO tag; allowed are O, B-<type> and I-<type>")
     if not word:
         raise UserError(f"{path}:{number}: the first column is empty; expected a word")
     return word, tag

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import UserError
+from bench.quoting import quoted
 from bench.workload.labels import LabelSet
 from bench.workload.text import read_columns, read_text
 
@@ -37,7 +38,7 @@ def labels_of(examples: Iterable[Example], name: str) -> tuple[str, ...]:
     """All labels, sorted: their order is that of the classes. Raises UserError, naming the data, for fewer than two."""
     labels = tuple(sorted({example.label for example in examples}))
     if len(labels) < 2:
-        raise UserError(f"{name} has only the label {labels[0]!r}; a classification needs two")
+        raise UserError(f"{name} has only the label {quoted(labels[0])}; a classification needs two")
     return labels
 
 
@@ -53,7 +54,7 @@ def _checked(place: str, label: object, text: object, allowed: LabelSet | None) 
 def _tsv_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     lines = read_text(path).split("\n")
     if lines[0] != HEADER:
-        raise UserError(f"{path}:1: the first line is {lines[0]!r}; expected the header label<TAB>text")
+        raise UserError(f"{path}:1: the first line is {quoted(lines[0])}; expected the header label<TAB>text")
     for number, line in enumerate(lines[1:], start=2):
         if line.strip():
             columns = line.split("\t")

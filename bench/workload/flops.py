@@ -19,6 +19,7 @@ are some percent and not what peaks are of. What a kernel computes twice to save
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ import numpy as np
 
 from bench.protocols import Batch
 from bench.records import Task
+from bench.workload.packing import total_rows
 
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
 BACKWARD = 2  # products for each one of the forward pass
@@ -87,11 +89,11 @@ class Shape(NamedTuple):
 
 
 def executed(batch: Batch) -> Amounts:
-    """Every place of the arrays counts."""
-    tokens = batch.arrays["input_ids"]
-    length = tokens.shape[-1]
+    """Every place of the rows counts; in attention every pair of a row, also where it holds several samples."""
+    *leading, length = batch.arrays["input_ids"].shape
+    tokens = total_rows(batch.arrays) * length
     predictions = batch.arrays["masked_ids"].size if "masked_ids" in batch.arrays else 0
-    return Amounts(tokens.size // length, tokens.size, tokens.size * length, predictions)
+    return Amounts(math.prod(leading), tokens, tokens * length, predictions)
 
 
 def useful(batch: Batch) -> Amounts:

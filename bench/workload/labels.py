@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.errors import UserError
+from bench.quoting import clipped
 
 
 class LabelSet(NamedTuple):
@@ -16,4 +17,5 @@ class LabelSet(NamedTuple):
     def check(self, place: str, label: str) -> None:
         """Raises UserError, beginning with `place` (file and line), for a label outside the set."""
         if label not in self.labels:
-            raise UserError(f"{place}: the label {label!r} is none of {self.owner}, which are {', '.join(self.labels)}")
+            known = clipped(", ".join(self.labels))
+            raise UserError(f"{place}: the label {label!r} is none of {self.owner}, which are {known}")

@@ -18,7 +18,7 @@ LAYER_NORM_EPSILON = 1e-12
 MIN_SEQUENCE_LENGTH = 8
 
 Count = Annotated[int, msgspec.Meta(gt=0)]
-Scale = Annotated[float, msgspec.Meta(gt=0)]
+Scale = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class ModelConfig(Record, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ def _folder_config(folder: Path) -> ModelConfig:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         given = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from None
     if not isinstance(given, dict):
         raise UserError(f"{path} holds a {type(given).__name__}; expected the settings of a model")

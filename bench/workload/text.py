@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.quoting import clipped, quoted
 
 # A title of WikiText: one equals sign on each side; the sections below it have more.
 TITLE = re.compile(r"^[ \t]*=[ \t](?!=)[^\n]*[^=\n][ \t]=[ \t]*$", re.MULTILINE)
@@ -114,18 +115,22 @@ def read_columns(path: Path, kinds: Mapping[str, Sequence[str]]) -> dict[str, li
         for name, allowed in kinds.items():
             _check_column(path, file.schema_arrow, name, allowed)
         table = file.read(columns=list(kinds))
-    except (ArrowException, OSError) as error:
+        return {name: table[name].to_pylist() for name in kinds}
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is no UTF-8
         # Arrow's own words have line breaks in them.
-        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
-    return {name: table[name].to_pylist() for name in kinds}
+        raise UserError(f"{path} cannot be read as Parquet: {clipped(' '.join(str(error).split()))}") from None
 
 
 def _check_column(path: Path, schema: Any, name: str, allowed: Sequence[str]) -> None:
     from pyarrow import types
 
-    if name not in schema.names:
-        raise UserError(f"{path} has no column {name!r}; its columns are {', '.join(schema.names)}")
+    if schema.names.count(name) != 1:
+        has = "has no column" if name not in schema.names else "has more than one column"
+        raise UserError(f"{path} {has} {name!r}; its columns are {quoted(schema.names)}")
     kind = schema.field(name).type
-    is_kind = {"string": types.is_string(kind) or types.is_large_string(kind), "integer": types.is_integer(kind)}
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    is_kind = {"string": is_text, "integer": types.is_integer(kind)}
     if not any(is_kind[word] for word in allowed):
-        raise UserError(f"{path}: column {name!r} has type {kind}, allowed is {' or '.join(allowed)}")
+        said = " ".join(str(kind).split())[:100]
+        raise UserError(f"{path}: column {name!r} has type {said}, allowed is {' or '.join(allowed)}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
+from bench.quoting import clipped
 from bench.workload.staging import file_digest
 from bench.workload.text import read_text
 
@@ -160,7 +161,7 @@ def _tokenizer_json(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # tokenizers raises nothing more specific
-        raise UserError(f"{path} is no tokenizer.json: {error}") from None
+        raise UserError(f"{path} is no tokenizer.json: {clipped(' '.join(str(error).split()))}") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

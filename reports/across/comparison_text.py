@@ -10,10 +10,9 @@ from typing import Any
 from reports.across import comparison_words as words
 from reports.across.comparison import Compared, Comparison, Pair, Side
 from reports.across.reading import TrialReading
-from reports.across.shelf import when
 from reports.columns import Cell, plain, spread
 from reports.markdown import escaped, table
-from reports.text import DASH, interval, number, one_line
+from reports.text import DASH, interval, number, one_line, when
 
 SCHEMA = 1
 WIDTH = 80

@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bench import stats
-from bench.stats import PRACTICAL_DIFFERENCE, Estimate
+from bench.stats import Estimate
 from reports.across.comparison import Compared, Comparison, Outcome, Pair, Side
 from reports.across.matching import NAMED, listed, names, said
 from reports.across.reading import TrialReading
 from reports.compare import Key, Scalar
+from reports.pairs import COUNTS
 from reports.text import DASH, counted, interval, number, one_line
 
-_PRACTICAL = f"{PRACTICAL_DIFFERENCE * 100:.0f} %"
 _SAID: dict[Outcome, str] = {
     "faster": "{} faster",
     "slower": "{} slower",
@@ -79,10 +79,10 @@ def sentence(pair: Pair, found: Comparison) -> str:
         return f"No verdict on {one} and {other}: {pair.because}{measured}{_across(pair)}."
     by = f"{number(pair.ratio.point, 3)} times (95 % interval {interval(pair.ratio, digits=3) or DASH})"
     if pair.outcome == "not shown":
-        table = f" among {counted(found.claims, 'comparison')}" if found.claims > 1 else ""
+        table = f", and holds among {counted(found.claims, 'comparison')} judged together" if found.claims > 1 else ""
         return (
-            f"No difference shown: {other} measured {by} the samples per second of {one}, which does not clear 1 by "
-            f"{_PRACTICAL}{table}{_across(pair)}. {_work(pair)}"
+            f"No difference shown: {other} measured {by} the samples per second of {one}{_across(pair)}. "
+            f"{COUNTS}{table}. {_work(pair)}"
         )
     return f"{other} is {pair.outcome} than {one}: {by} its samples per second{_across(pair)}. {_work(pair)}"
 

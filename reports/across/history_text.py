@@ -9,8 +9,7 @@ from reports.across import history_words as words
 from reports.across.comparison_text import wrapped
 from reports.across.history import History, Point, Series
 from reports.across.matching import listed
-from reports.across.shelf import when
-from reports.text import one_line
+from reports.text import one_line, when
 
 
 def as_text(found: Sequence[History], unread: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""What the pages about several runs have in common: comparison, history, and the index of a site."""
+"""What the pages beside a run's report have in common: comparison, history, the index of a site, collectives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 import bench
 from reports import page
-from reports.across.shelf import when
 from reports.svg import PALETTE
 
 
@@ -25,7 +24,6 @@ def render(template: str, title: str, document: Mapping[str, Any], **context: An
         title=title,
         document={"study": title, **document},  # both for the script that the report has as well
         paceline=bench.__version__,
-        when=when,
         **context,
     )
 

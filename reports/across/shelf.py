@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.errors import UserError
 from reports import SWEEP, load, table
 from reports.across import reading
 from reports.across.reading import RunReading
-from reports.text import one_line, seconds
+from reports.text import seconds
 
 # What makes a folder a run's: planned, or finished, or a sweep of collectives.
 MARKS = ("plan.json", "result.json", SWEEP)
@@ -31,16 +30,6 @@ class Shelved:
     def at_s(self) -> float | None:
         """When it was begun, seconds since 1970; None where that is not known."""
         return seconds(self.reading.created_utc) if self.reading else None
-
-
-def when(created_utc: str) -> str:
-    """To the minute.
-
-    >>> when("2026-01-02T03:04:05+00:00")
-    '2026-01-02 03:04 UTC'
-    """
-    at_s = seconds(created_utc)
-    return one_line(created_utc, 40) if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def find(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:

@@ -61,7 +61,8 @@ def write(run_folder: Path, form: str, target: Path) -> None:
         write_atomically(target, content if isinstance(content, bytes) else content.encode())
         return
     if reports.is_sweep(run_folder):
-        raise UserError(f"--to {form} takes a run of `paceline run`; {run_folder} holds collectives")
+        _write_sweep(run_folder, form, target)
+        return
     missing = [package for package in made.needs if find_spec(package) is None]
     if missing:
         is_ = "is" if len(missing) == 1 else "are"
@@ -69,6 +70,15 @@ def write(run_folder: Path, form: str, target: Path) -> None:
             f"--to {form} needs {', '.join(missing)}, which {is_} not installed: pip install 'paceline[{form}]'"
         )
     import_module(made.module).write(load(run_folder), target)
+
+
+def _write_sweep(folder: Path, form: str, target: Path) -> None:
+    if form != "charts":
+        raise UserError(f"--to {form} takes a run of `paceline run`; {folder} holds collectives")
+    from reports import collectives
+    from reports.exports import charts
+
+    charts.write_sweep(collectives.load(folder), target)
 
 
 def new_folder(target: Path, name: str) -> Path:

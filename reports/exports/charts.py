@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.records import Sweep
 from bench.storage import write_atomically
-from reports.figures import all_figures
+from reports.figures import Figure, all_figures
 from reports.load import LoadedRun
 from reports.page import WIDE_INCHES
 from reports.table import rows
@@ -17,6 +19,20 @@ def write(run: LoadedRun, target: Path) -> None:
     figures = all_figures(run, rows(run))
     if not figures:
         raise UserError(f"{run.folder} has no chart: no trial of it has a speed")
+    _write(figures, target)
+
+
+def write_sweep(sweep: Sweep, target: Path) -> None:
+    """The same of `paceline collectives`."""
+    from reports import collectives_chart
+
+    figures = collectives_chart.figures(sweep, collectives_chart.points(sweep))
+    if not figures:
+        raise UserError(f"{sweep.study}: no chart, because nothing of it has a time")
+    _write(figures, target)
+
+
+def _write(figures: Sequence[Figure], target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for figure in figures:
         write_atomically(target / f"{figure.chart.name}.svg", figure.chart.standalone(WIDE_INCHES).encode())

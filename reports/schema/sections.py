@@ -183,7 +183,9 @@ class Drift(Record, frozen=True, kw_only=True):
 
 
 class Launch(Record, frozen=True, kw_only=True):
-    """One launch of one trial's processes. `place` in the run's order from 1; `after_s` its start after the first's."""
+    """One launch of one trial's processes. `place` in the run's order from 1; `after_s` its start after the first's.
+    samples_per_second: null where the trial shows no speed. warmup_windows: so many at the start do not count, and
+    `settled` false: not steady by then."""
 
     place: int
     trial_id: str

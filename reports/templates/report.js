@@ -118,94 +118,97 @@
 
   // ---- the summary: sort, filter, relative speeds ---------------------------------------------------------------------
 
-  const table = document.getElementById("summary");
-  const rows = [...table.tBodies[0].rows];
-  const value = (row, place) => {
-    if (place > 0 && row.querySelector(".reason")) return "";
-    const datum = all("data", row.cells[place]).find((one) => !one.closest("[hidden]"));
-    const text = datum ? datum.value : row.cells[place].textContent.trim();
-    return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
-  };
-  // Unknown values stay at the end, whichever way the column is sorted.
-  const compare = (one, other, direction) => {
-    if (one === other) return 0;
-    if (one === "") return 1;
-    if (other === "") return -1;
-    return direction * (typeof one === typeof other && one > other || typeof one > typeof other ? 1 : -1);
-  };
-  const sort = (head, place) => {
-    const direction = head.getAttribute("aria-sort") === "descending" ? 1 : -1;
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
-    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(
-      (one, other) => compare(value(one, place), value(other, place), direction)));
-  };
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, place) => {
-    const made = button(head.textContent, `Sort by ${head.textContent}`, () => sort(head, place));
-    head.replaceChildren(made);
-  });
+  const summarise = (table) => {
+    const rows = [...table.tBodies[0].rows];
+    const value = (row, place) => {
+      if (place > 0 && row.querySelector(".reason")) return "";
+      const datum = all("data", row.cells[place]).find((one) => !one.closest("[hidden]"));
+      const text = datum ? datum.value : row.cells[place].textContent.trim();
+      return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+    };
+    // Unknown values stay at the end, whichever way the column is sorted.
+    const compare = (one, other, direction) => {
+      if (one === other) return 0;
+      if (one === "") return 1;
+      if (other === "") return -1;
+      return direction * (typeof one === typeof other && one > other || typeof one > typeof other ? 1 : -1);
+    };
+    const sort = (head, place) => {
+      const direction = head.getAttribute("aria-sort") === "descending" ? 1 : -1;
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+      table.tBodies[0].append(...[...table.tBodies[0].rows].sort(
+        (one, other) => compare(value(one, place), value(other, place), direction)));
+    };
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, place) => {
+      const made = button(head.textContent, `Sort by ${head.textContent}`, () => sort(head, place));
+      head.replaceChildren(made);
+    });
 
-  const controls = document.getElementById("controls");
-  const find = document.getElementById("find");
-  const count = document.getElementById("count");
-  const selects = all("select[data-filter]", controls);
-  const filter = () => {
-    const wanted = find.value.trim().toLowerCase();
-    for (const row of rows) {
-      const chosen = selects.every((one) => !one.value || row.dataset[one.dataset.filter] === one.value);
-      row.hidden = !(chosen && row.textContent.toLowerCase().includes(wanted));
-    }
-    count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} ${table.dataset.rows ?? "trials"}`;
-  };
-  controls.hidden = rows.length < 2;
-  find.addEventListener("input", filter);
-  for (const one of selects) one.addEventListener("change", filter);
-  filter();
+    const controls = document.getElementById("controls");
+    const find = document.getElementById("find");
+    const count = document.getElementById("count");
+    const selects = all("select[data-filter]", controls);
+    const filter = () => {
+      const wanted = find.value.trim().toLowerCase();
+      for (const row of rows) {
+        const chosen = selects.every((one) => !one.value || row.dataset[one.dataset.filter] === one.value);
+        row.hidden = !(chosen && row.textContent.toLowerCase().includes(wanted));
+      }
+      count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} ${table.dataset.rows ?? "trials"}`;
+    };
+    controls.hidden = rows.length < 2;
+    find.addEventListener("input", filter);
+    for (const one of selects) one.addEventListener("change", filter);
+    filter();
 
-  const places = (found) => Math.max(0, 2 - Math.floor(Math.log10(Math.abs(found))));
-  const ratios = new Map((numbers.relative ?? []).map((line) => [`${line.trial_id} ${line.against}`, line]));
-  const scaled = (bar, line, reach) => {
-    const at = (found) => 100 * found / reach;
-    const [point, band] = [bar.querySelector(".point"), bar.querySelector(".low-high")];
-    point.setAttribute("x", Math.max(at(line.ratio) - 0.5, 0));
-    if (line.ratio_low === null) band?.remove();
-    else band?.setAttribute("x", at(line.ratio_low));
-    if (line.ratio_low !== null) band?.setAttribute("width", Math.max(at(line.ratio_high - line.ratio_low), 0.2));
-    return bar;
-  };
-  const against = (row, base) => ratios.get(`${row.dataset.trial} ${base === "fastest" ? row.dataset.fastest : base}`);
-  const relate = (base) => {
-    const found = rows.map((row) => against(row, base)).filter(Boolean);
-    const reach = Math.max(1, ...found.map((line) => line.ratio_high ?? line.ratio));
-    for (const row of rows) {
-      const cell = row.querySelector(".speed");
-      if (!cell) continue;
-      cell.querySelector(".relative")?.remove();
-      cell.querySelector(".absolute").hidden = base !== "";
-      cell.dataset.label = base ? "times the samples/s" : "samples/s";
-      if (base) cell.append(ratio(against(row, base), cell.querySelector(".bar"), reach));
-    }
-    heads.find((head) => head.dataset.speed !== undefined).firstChild.textContent =
-      base ? "times the samples/s" : "samples/s";
-  };
-  const ratio = (line, bar, reach) => {
-    const shown = make("div", { className: "relative" });
-    if (!line) {
-      shown.append(make("span", { className: "sub", textContent: "another kind of sample, or too many trials" }));
+    const places = (found) => Math.max(0, 2 - Math.floor(Math.log10(Math.abs(found))));
+    const ratios = new Map((numbers.relative ?? []).map((line) => [`${line.trial_id} ${line.against}`, line]));
+    const scaled = (bar, line, reach) => {
+      const at = (found) => 100 * found / reach;
+      const [point, band] = [bar.querySelector(".point"), bar.querySelector(".low-high")];
+      point.setAttribute("x", Math.max(at(line.ratio) - 0.5, 0));
+      if (line.ratio_low === null) band?.remove();
+      else band?.setAttribute("x", at(line.ratio_low));
+      if (line.ratio_low !== null) band?.setAttribute("width", Math.max(at(line.ratio_high - line.ratio_low), 0.2));
+      return bar;
+    };
+    const against = (row, base) => ratios.get(`${row.dataset.trial} ${base === "fastest" ? row.dataset.fastest : base}`);
+    const relate = (base) => {
+      const found = rows.map((row) => against(row, base)).filter(Boolean);
+      const reach = Math.max(1, ...found.map((line) => line.ratio_high ?? line.ratio));
+      for (const row of rows) {
+        const cell = row.querySelector(".speed");
+        if (!cell) continue;
+        cell.querySelector(".relative")?.remove();
+        cell.querySelector(".absolute").hidden = base !== "";
+        cell.dataset.label = base ? "times the samples/s" : "samples/s";
+        if (base) cell.append(ratio(against(row, base), cell.querySelector(".bar"), reach));
+      }
+      heads.find((head) => head.dataset.speed !== undefined).firstChild.textContent =
+        base ? "times the samples/s" : "samples/s";
+    };
+    const ratio = (line, bar, reach) => {
+      const shown = make("div", { className: "relative" });
+      if (!line) {
+        shown.append(make("span", { className: "sub", textContent: "another kind of sample, or too many trials" }));
+        return shown;
+      }
+      const own = line.trial_id === line.against;
+      const digits = places(line.ratio);
+      const datum = make("data", { value: String(line.ratio), textContent: `${line.ratio.toFixed(digits)}×` });
+      datum.dataset.column = "ratio";
+      const bounds = line.ratio_low === null ? "no interval"
+        : `${line.ratio_low.toFixed(digits)} to ${line.ratio_high.toFixed(digits)}`;
+      shown.append(datum, make("span", { className: "sub", textContent: own ? "the others are set against this" : bounds }));
+      shown.append(scaled(bar.cloneNode(true), line, reach));
       return shown;
-    }
-    const own = line.trial_id === line.against;
-    const digits = places(line.ratio);
-    const datum = make("data", { value: String(line.ratio), textContent: `${line.ratio.toFixed(digits)}×` });
-    datum.dataset.column = "ratio";
-    const bounds = line.ratio_low === null ? "no interval"
-      : `${line.ratio_low.toFixed(digits)} to ${line.ratio_high.toFixed(digits)}`;
-    shown.append(datum, make("span", { className: "sub", textContent: own ? "the others are set against this" : bounds }));
-    shown.append(scaled(bar.cloneNode(true), line, reach));
-    return shown;
+    };
+    document.getElementById("base")?.addEventListener("change", (event) => relate(event.target.value));
   };
-  document.getElementById("base")?.addEventListener("change", (event) => relate(event.target.value));
+  const summary = document.getElementById("summary");
+  if (summary) summarise(summary);
 
   // ---- read-outs of the charts -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Forks ranks that meet over Gloo and writes what each saw: python -P ranks.py FOLDER SCENARIO SIZE [SIZE ...]
+"""Forks ranks that meet over Gloo and writes what each saw: python -P ranks.py FOLDER [SCENARIO-SIZE ...]
 
 One framework import for all of them.
 """
@@ -108,18 +108,19 @@ SCENARIOS: dict[str, Callable[[int, int, Any], Any]] = {"sums": sums, "order": o
 def rank_main(folder: Path, scenario: str, rank: int, size: int) -> None:
     """One rank, in its own process."""
     torch.set_num_threads(2)
-    store = distributed.FileStore(str(folder / f"store-{size}"), size)
+    store = distributed.FileStore(str(folder / f"store-{scenario}-{size}"), size)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     seen = SCENARIOS[scenario](rank, size, store)
-    (folder / f"{size}-{rank}.json").write_text(json.dumps(seen))
+    (folder / f"{scenario}-{size}-{rank}.json").write_text(json.dumps(seen))
     distributed.destroy_process_group()
 
 
-def main(folder: Path, scenario: str, sizes: list[int]) -> int:
+def main(folder: Path, groups: list[str]) -> int:
     """0 when every rank came to its end."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     failed = 0
-    for size in sizes:
+    for group in groups:
+        scenario, size = group.split("-")[0], int(group.split("-")[1])
         children = []
         for rank in range(size):
             child = os.fork()
@@ -139,4 +140,4 @@ def main(folder: Path, scenario: str, sizes: list[int]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], [int(size) for size in sys.argv[3:]]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

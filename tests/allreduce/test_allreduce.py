@@ -17,6 +17,7 @@ from bench import catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (1, 2, 3, 5, 8)
+GROUPS = {"sums": SIZES, "hook": (1, 2, 3), "order": (4,)}
 TIMEOUT_S = 200.0
 
 pytestmark = pytest.mark.skipif(
@@ -24,28 +25,37 @@ pytestmark = pytest.mark.skipif(
 )  # fmt: skip
 
 
-def run(folder: Path, scenario: str, *sizes: int) -> dict[int, list[Any]]:
-    """What each rank of each group saw."""
-    argv = [sys.executable, "-P", str(Path(__file__).parent / "ranks.py"), str(folder), scenario, *map(str, sizes)]
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, list[Any]]]:
+    """By scenario and size of the group, what each rank of it saw."""
+    folder = tmp_path_factory.mktemp("groups")
+    groups = [f"{scenario}-{size}" for scenario, sizes in GROUPS.items() for size in sizes]
+    argv = [sys.executable, "-P", str(Path(__file__).parent / "ranks.py"), str(folder), *groups]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    group = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    started = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        _, said = group.communicate(timeout=TIMEOUT_S)
+        _, said = started.communicate(timeout=TIMEOUT_S)
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(group.pid, signal.SIGKILL)  # ranks that wait for each other outlive the one that forked them
-    assert group.returncode == 0, said[-4000:]
-    return {size: [json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)] for size in sizes}
+            os.killpg(started.pid, signal.SIGKILL)  # ranks that wait for each other outlive the one that forked them
+    assert started.returncode == 0, said[-4000:]
+    return {
+        scenario: {
+            size: [json.loads((folder / f"{scenario}-{size}-{rank}.json").read_text()) for rank in range(size)]
+            for size in sizes
+        }
+        for scenario, sizes in GROUPS.items()
+    }
 
 
-@pytest.fixture(scope="module")
-def sums(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Any]]:
-    return run(tmp_path_factory.mktemp("sums"), "sums", *SIZES)
+@pytest.fixture
+def sums(seen: Any) -> dict[int, list[Any]]:
+    return seen["sums"]  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def hook(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Any]]:
-    return run(tmp_path_factory.mktemp("hook"), "hook", 1, 2, 3)
+@pytest.fixture
+def hook(seen: Any) -> dict[int, list[Any]]:
+    return seen["hook"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -60,9 +70,9 @@ def test_all_ranks_end_with_the_same_bits(sums: dict[int, list[Any]], size: int)
     assert all(other == first for other in others)
 
 
-def test_the_order_of_the_additions_and_the_messages_are_as_documented(tmp_path: Path) -> None:
+def test_the_order_of_the_additions_and_the_messages_are_as_documented(seen: Any) -> None:
     # 1e8 + 1 is 1e8 in float32: what is left of 1e8, 1, -1e8, 1 tells who was added to whom.
-    ranks = run(tmp_path, "order", 4)[4]
+    ranks = seen["order"][4]
     assert [rank["ring"] for rank in ranks] == [[[1.0, 0.0, 1.0, 0.0], 6, 24]] * 4
     assert [rank["tree"] for rank in ranks] == [
         [[0.0] * 4, 2, 32], [[0.0] * 4, 1, 16], [[0.0] * 4, 2, 32], [[0.0] * 4, 1, 16],

@@ -37,7 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path, Swe
     """Exit status, standard output, folder and file of one sweep."""
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "two.yaml").write_text(STUDY)
-    sizes, algorithms = ["--from", "1KiB", "--to", "16KiB"], ["--algorithm", "auto", "--algorithm", "ring"]
+    sizes, algorithms = ["--from", "4KiB", "--to", "16KiB"], ["--algorithm", "auto", "--algorithm", "ring"]
     flags = [*sizes, *algorithms, "--launcher", "horovodrun"]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(commands, "commands", _spoiled(commands.commands))

@@ -96,7 +96,7 @@ def test_what_the_ranks_of_a_failed_launch_had_finished_is_kept_and_resume_times
 
     refused = paceline("collectives", "--resume", folder, "--to", "1MiB", cwd=tmp_path)
     assert (refused.returncode, refused.stderr) == (
-        2, "paceline: --resume continues a sweep as it was planned; leave out most\n"
+        2, "paceline: --resume continues what was planned; leave out --to\n"
     )  # fmt: skip
     nothing = paceline("collectives", "--resume", tmp_path, cwd=tmp_path)
     assert nothing.returncode == 2 and "no sweep can be resumed there" in nothing.stderr

@@ -70,9 +70,3 @@ def launch_refusal() -> Any:
 def global_losses() -> Any:
     """What all ranks saw of one training to the global loss of each step."""
     return contract.global_losses
-
-
-@pytest.fixture
-def start() -> Any:
-    """Launches one trial by hand."""
-    return contract.start

@@ -30,6 +30,7 @@ from bench.workload import checkpoint, corpus
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 TIMEOUT_S, TIMED_OUT = 900.0, 124
+PORT = 29_871  # for the rendezvous of a launch in a network of its own, where nothing else can have taken it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Launch:
     """One launch of all ranks. `left` are the process ids of ranks that outlived their launcher."""
 
     trial: Trial
+    folder: Path
     private_network: bool
     returncode: int
     output: str
@@ -91,9 +93,17 @@ class Launches:
         """The launch of this cell; with `scenarios` or `options` (of the trial), a cell of its own."""
         return self._expected(backend, replicas, launcher, scenarios, options).result()
 
+    def under(self, backend: str, launcher: str) -> Launch:
+        """The launch of two replicas under a launcher that is not the backend's first."""
+        scenario, options = plans.UNDER.get((backend, launcher), plans.FEW)
+        return self.get(backend, 2, launcher, (scenario,), **options)
+
     def expect(self, cells: Iterable[tuple[str, int]]) -> None:
-        """Starts the usual launches of these cells, as many at a time as there are cores."""
-        for backend, replicas in cells:
+        """Starts the usual launches of these cells, as many at a time as there are cores.
+
+        First those of one process, the longest first, so that none of them has a core for itself at the end.
+        """
+        for backend, replicas in sorted(cells, key=lambda cell: (processes(*cell), -len(plans.usual(*cell)))):
             if why_not(backend) is None:
                 self._expected(backend, replicas, None, (), {})
 
@@ -117,24 +127,21 @@ class Launches:
     ) -> Launch:
         with self._lock:  # what is prepared is the same for all, and prepared once
             given = [self.plan(scenario, backend, replicas, options) for scenario in scenarios]
-            folder = self.folder()
+            folder = Path(tempfile.mkdtemp(prefix="launch-", dir=self._folder)) / "run"
         trial = msgspec.structs.replace(msgspec.convert(given[0]["trial"], Trial), launcher=launcher)
         with self._room.of(commands.ranks(trial)[0]):
             return start(trial, given, folder)
 
-    def folder(self) -> Path:
-        """A new one."""
-        return Path(tempfile.mkdtemp(prefix="launch-", dir=self._folder)) / "run"
-
     def plan(self, scenario: str, backend: str, replicas: int, options: dict[str, Any]) -> dict[str, Any]:
         """One entry of plan.json."""
-        asked = scenario if scenario in plans.SCENARIOS else "adamw"  # bad input goes to what was built last
+        asked = "adamw" if scenario in plans.AFTERWARDS else scenario
         data, folder = self.prepared(asked)
         return {
             "scenario": scenario,
             "trial": msgspec.to_builtins(plans.trial_of(asked, backend, replicas, options)),
             "data": data,
             "checkpoint": folder,
+            "validation": self.validation if asked == "learning" else None,
             "reference": self.reference if asked in plans.WITH_REFERENCE else None,
             "updates": str(self.updates(backend, asked)),
         }
@@ -146,10 +153,16 @@ class Launches:
     @functools.cache  # noqa: B019
     def prepared(self, scenario: str) -> tuple[str, str]:
         """(data, checkpoint) folders."""
-        work = plans.workload(plans.SCENARIOS[scenario], plans.GLOBAL_BATCH)
+        work = plans.workload(plans.SCENARIOS[scenario])
         prepared = corpus.prepare(work, self._folder / "cache", lambda _: None)
         folder = checkpoint.prepare(work, prepared.labels, self._folder / "cache")
         return str(prepared.folder), str(folder)
+
+    @functools.cached_property
+    def validation(self) -> str:
+        """Folder of the data that "learning" is scored on."""
+        work = plans.workload(plans.SCENARIOS["learning"])
+        return str(corpus.prepare_validation(work, self._folder / "cache", lambda _: None).folder)
 
     @functools.cached_property
     def reference(self) -> str | None:
@@ -158,7 +171,7 @@ class Launches:
             return None
         plan, out = self._folder / "reference.json", self._folder / "reference.npz"
         tasks = {plans.SCENARIOS[name].task: name for name in plans.WITH_REFERENCE}
-        works = {name: plans.workload(plans.SCENARIOS[name], plans.GLOBAL_BATCH) for name in tasks.values()}
+        works = {name: plans.workload(plans.SCENARIOS[name]) for name in tasks.values()}
         entries = [[task, *self.prepared(name), msgspec.to_builtins(works[name])] for task, name in tasks.items()]
         plan.write_text(json.dumps(entries))
         argv = [sys.executable, "-P", str(HERE / "reference.py"), str(plan), str(out)]
@@ -190,6 +203,11 @@ def why_not(backend: str) -> str | None:
     return missing or (None if first_launcher(backend) else f"no launcher of {backend} is installed")
 
 
+def processes(backend: str, replicas: int) -> int:
+    """How many ranks hold the replicas."""
+    return 1 if BACKENDS[backend].local_replicas else replicas
+
+
 def refusal(backend: str, launcher: str) -> str | None:
     """One clause, or None when the backend can be launched here by `launcher`."""
     return catalog.why_not_installed(backend) or catalog.why_no_launcher(launcher)
@@ -200,12 +218,12 @@ def first_launcher(backend: str) -> str | None:
     return next((name for name in BACKENDS[backend].launchers if catalog.why_no_launcher(name) is None), None)
 
 
-def start(
-    trial: Trial, plans: list[dict[str, Any]], folder: Path, rendezvous_port: int = 0, private: bool = True
-) -> Launch:
+def start(trial: Trial, plans: list[dict[str, Any]], folder: Path) -> Launch:
     """Runs all ranks to their end, if possible in a network of their own. Nothing of what was started is left."""
     folder.mkdir(parents=True)
     count, local_replicas = commands.ranks(trial)
+    built = commands.commands(trial, folder, sys.executable, commands.Cluster(), os.environ)
+    network = private_network() if len(built) == 1 else ()
     assignment = Assignment(
         trial=trial,
         trial_id=trial.id,
@@ -214,16 +232,15 @@ def start(
         local_replicas=local_replicas,
         data=plans[0]["data"],
         checkpoint=plans[0]["checkpoint"],
-        rendezvous_port=rendezvous_port,
+        rendezvous_port=PORT if network else 0,
     )
     (folder / "trial.json").write_bytes(msgspec.json.encode(assignment))
     (folder / "plan.json").write_text(json.dumps(plans))
-    built = commands.commands(trial, folder, sys.executable, commands.Cluster(), os.environ)
-    network = private_network() if private and len(built) == 1 else ()
     returncode = _run([_driver(command, network, folder) for command in built], folder)
     ranks = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
     return Launch(
         trial=trial,
+        folder=folder,
         private_network=bool(network),
         returncode=returncode,
         output=(folder / "launcher.txt").read_text(errors="replace"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from arithmetic import Rules, Values
 from comparisons import DETOUR, STEPS, first_replica, reference_errors
 from ranks import Run, Seen
 
+from bench.protocols import Batch
+
 SCALED_STEPS = 12
+HUGE = 1e30  # as a loss weight: too much for float16
 
 
 def wire(run: Run) -> Seen:
@@ -50,19 +56,46 @@ def float16(run: Run) -> Seen:
     straight = [scaled_step(run, step) for step in range(DETOUR)]
     run.backend.restore()
     again = [scaled_step(run, step) for step in range(DETOUR)]
-    return {"history": history, "first_update": first_update, "straight": straight, "again": again, **described}
+    return {
+        "history": history,
+        "first_update": first_update,
+        "straight": straight,
+        "again": again,
+        "one_overflows": one_overflows(run, DETOUR),
+        **described,
+    }
 
 
 def scaled_step(run: Run, step: int) -> Seen:
     """One step, and what the loss scale did in it."""
-    trained = run.train([run.batch(step)])
+    return {"trained": run.train([run.batch(step)]), **scale_and_weights(run)}
+
+
+def scale_and_weights(run: Run) -> Seen:
+    """Of the last step, and as they are now."""
     facts = run.backend.facts()
-    return {
-        "trained": trained,
-        "scale": facts.loss_scale,
-        "skipped_steps": facts.skipped_steps,
-        "digests": run.digests(),
-    }
+    return {"scale": facts.loss_scale, "skipped_steps": facts.skipped_steps, "digests": run.digests()}
+
+
+def one_overflows(run: Run, step: int) -> Seen:
+    """A step that is not left out, the same one with too much for one replica, and the same one once more."""
+    for _ in range(2):  # where the scale has just grown too large it is halved now
+        run.backend.snapshot()
+        before, good = scale_and_weights(run), scaled_step(run, step)
+        if good["skipped_steps"] == before["skipped_steps"]:
+            break
+    run.backend.restore()
+    run.train([too_much_for_the_last_replica(run, step)])
+    return {"before": before, "good": good, "overflow": scale_and_weights(run), "next": scaled_step(run, step)}
+
+
+def too_much_for_the_last_replica(run: Run, step: int) -> Batch:
+    """Its gradients are not finite; those of the others are."""
+    batch = run.batch(step)
+    weights = np.array(batch.arrays["masked_weights"])
+    if run.first_replica + run.world.local_replicas == run.world.replicas:
+        weights[:, -1] *= HUGE
+    return replace(batch, arrays={**batch.arrays, "masked_weights": weights})
 
 
 def update_by_the_formula(run: Run, start: Values) -> Seen:

@@ -144,34 +144,15 @@ def run_all(backend: Backend, world: World, folder: Path, seen: Seen) -> None:
     for plan in json.loads((folder / "plan.json").read_text()):
         name, began = plan["scenario"], time.perf_counter()
         try:
-            if name == "alone":  # without a build
-                seen[name] = {"collectives": collectives(backend, built=False)}
+            if name == "collectives":
+                seen[name] = collectives(backend, built=run is not None)
             else:
-                # Bad input goes to what was built last: a build more would cost a launch's time and show nothing.
                 run = run if run is not None and name == "bad_input" else Run(backend, world, plan)
                 seen[name] = scenarios.SCENARIOS[name](run)
         except Exception:
             seen["errors"][name] = traceback.format_exc()
         seen["seconds"][name] = round(time.perf_counter() - began, 2)
         write(folder, seen)
-    if "adamw" in seen:
-        began = time.perf_counter()
-        try:
-            seen["adamw"]["collectives"] = _exchanged_alone(backend, world, folder)
-        except Exception:
-            seen["errors"]["adamw"] = traceback.format_exc()
-        seen["seconds"]["collectives"] = round(time.perf_counter() - began, 2)
-        write(folder, seen)
-
-
-def _exchanged_alone(backend: Backend, world: World, folder: Path) -> Seen:
-    """Last of all: after a reduce-scatter Horovod reduces ten times slower for as long as it runs."""
-    from collectives import collectives
-
-    plans = json.loads((folder / "plan.json").read_text())
-    run = Run(backend, world, next(plan for plan in plans if plan["scenario"] == "adamw"))
-    run.train([run.batch(0)])
-    return collectives(backend)
 
 
 def write(folder: Path, seen: Seen) -> None:

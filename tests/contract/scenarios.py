@@ -6,17 +6,22 @@ Whatever can be compared on the spot is reduced to a number here; what needs oth
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from arithmetic import Values, relative_errors
+from arithmetic import Rules, Values, relative_errors
 from comparisons import DETOUR, STEPS, first_replica, reference_errors, two_steps_by_the_formula
 from low_precision import bfloat16, float16, wire
+from plans import LEARNING_STEPS
 from ranks import Run, Seen
 
 from backends import BACKENDS
+from bench.evaluation import evaluate, score_of
 from bench.protocols import Batch
+from bench.workload.batches import ValidationBatches
+from bench.workload.corpus import read_meta
 
 REPEATED = 20
 
@@ -111,8 +116,10 @@ def classification(run: Run) -> Seen:
     """LAMB with clipping and a schedule: gradients of a full and of a local step; the formula; the detour."""
     evaluated = run.evaluate(run.global_batch(0))
     run.backend.snapshot()
+    start = run.values("weight")
     run.train([run.batch(0)], exchange=False)
     local = run.values("gradient")
+    local_error = Rules(run.trial.optimizer, start).largest_error(start, local, run.values("weight"), step=0)
     run.backend.restore()
     run.train([run.batch(0)])
     whole = run.values("gradient")
@@ -129,6 +136,7 @@ def classification(run: Run) -> Seen:
         "evaluated": evaluated,
         "gradient_errors": reference_errors(run, whole),
         "local_gradient_errors": reference_errors(run, local, own=True),
+        "local_update_error": local_error,
         "rest": rest,
         "digests": digests,
         "detour": ahead,
@@ -225,16 +233,22 @@ def fifty(run: Run) -> Seen:
     return {"trained": trained, "digests": digests, **run.described()}
 
 
+def learning(run: Run) -> Seen:
+    """Loss and F1 of entities on data that was not trained on, on rank 0."""
+    run.train(run.steps(0, LEARNING_STEPS))
+    if run.world.rank != 0:
+        return {}
+    folder, work = Path(run.plan["validation"]), msgspec.structs.replace(run.trial.workload, batch_per_replica=32)
+    batches = ValidationBatches(folder, work, 992)  # 31 of a kind: another size would be another graph
+    loss, value = evaluate(run.backend, batches, score_of(work.task, read_meta(folder).labels))
+    return {"loss": loss, "f1": value}
+
+
 def bad_input(run: Run) -> Seen:
     """A token id that the vocabulary has not: the step or its fence must raise, and `stop` must still work."""
     batch = run.batch(0)
     ids = np.full_like(batch.arrays["input_ids"], 1_000_000)
-    wrong = Batch(
-        **{
-            **{name: getattr(batch, name) for name in Batch.__slots__},
-            "arrays": {**batch.arrays, "input_ids": ids},
-        }
-    )
+    wrong = replace(batch, arrays={**batch.arrays, "input_ids": ids})
     try:
         run.backend.step(wrong, True)
         run.backend.fence()
@@ -275,6 +289,7 @@ SCENARIOS: dict[str, Callable[[Run], Seen]] = {
     "fifty_pretraining": fifty,
     "fifty_ner": fifty,
     "fifty_classification": fifty,
+    "learning": learning,
     "bad_input": bad_input,
     "protocol_only": protocol_only,
 }

@@ -101,6 +101,11 @@ def test_the_gradients_of_a_local_step_are_those_of_the_replicas_own_share(seen:
         check_gradients(rank["local_gradient_errors"], 41, bounds.CANCELLING_GRADIENTS)
 
 
+def test_a_local_step_moves_each_replica_by_its_own_gradient(seen: Any, whole: Any) -> None:
+    for rank in seen.of("classification"):
+        assert rank["local_update_error"][0] < bounds.UPDATE["lamb"], rank["local_update_error"]
+
+
 def test_the_gradients_to_be_clipped_are_longer_than_the_limit(launches: Any) -> None:
     """Else clipping is not tried."""
     if launches.reference is None:
@@ -236,7 +241,7 @@ def test_a_restore_after_local_steps_brings_everything_back(seen: Any, whole: An
 def test_facts_tell_the_bytes_that_cross_the_network(seen: Any, pair: Any) -> None:
     """A ring over N ranks sends 2 (N - 1) / N times the gradients per rank; with 2 ranks any algorithm does.
 
-    Once per step, in however many microbatches; and not in a local step: there 1 % is allowed for idle chatter.
+    Once per step, in however many microbatches; and not in a local step: there idle chatter is allowed.
     """
     if not seen.private_network:
         pytest.skip("a private network namespace is not allowed here, and other traffic would be counted")
@@ -247,7 +252,7 @@ def test_facts_tell_the_bytes_that_cross_the_network(seen: Any, pair: Any) -> No
         if len(ranks) == 1:
             assert full["received_bytes"] < 1e6
         else:
-            assert full["received_bytes"] / 3 == pytest.approx(2 * facts["exchange_bytes"], rel=0.02)
+            assert full["received_bytes"] / 3 == pytest.approx(2 * facts["exchange_bytes"], rel=0.02, abs=4e5)
             crossed = in_parts["parts"]["rest"]["received_bytes"] / 2
             assert crossed == pytest.approx(2 * in_parts["facts"]["exchange_bytes"], rel=0.02)
 
@@ -334,8 +339,8 @@ def test_every_launcher_trains_the_same(
     reason = launch_refusal(backend, launcher)
     if reason is not None:
         pytest.skip(reason)
-    scenario = plans.UNDER.get((backend, launcher), "few")
-    under_it, usual = launches.get(backend, 2, launcher, (scenario,)), launches.get(backend, 2)
+    scenario, _ = plans.UNDER.get((backend, launcher), plans.FEW)
+    under_it, usual = launches.under(backend, launcher), launches.get(backend, 2)
     ranks = [rank["trained"] for rank in under_it.of(scenario)]
     assert [rank["launcher"] for rank in under_it.ranks] == [launcher] * 2
     expected = curve(global_losses, usual.of("adamw"), "first", "second", "rest")[:3]

@@ -41,7 +41,7 @@ def check(ranks: list[dict[str, Any]], backend: str) -> None:
     """All that is not refused is exact, twice over, on every rank, and was not so before it ran."""
     for rank in ranks:
         for name in (f"{collective} {dtype} auto" for collective in COLLECTIVES for dtype in DTYPES):
-            seen = rank["collectives"][name]
+            seen = rank[name]
             if name in REFUSED[backend]:
                 assert seen == {"refused": REFUSED[backend][name]}
             else:
@@ -51,12 +51,10 @@ def check(ranks: list[dict[str, Any]], backend: str) -> None:
 
 @pytest.mark.slow
 def test_results_are_exact_in_every_dtype_and_what_is_missing_is_refused(seen: Any, cell: Any) -> None:
-    ranks = seen.of("adamw")
+    ranks = seen.of("collectives")
     if BACKENDS[cell[0]].max_replicas == 1:
         (only,) = ranks
-        assert {each["refused"].split(", because ")[1] for each in only["collectives"].values()} == {
-            "it has nobody to exchange with"
-        }
+        assert {each["refused"].split(", because ")[1] for each in only.values()} == {"it has nobody to exchange with"}
     else:
         check(ranks, cell[0])
 
@@ -68,7 +66,7 @@ def test_three_replicas_exchange_exactly_without_a_build(launches: Any, launch_r
     if reason is not None:
         pytest.skip(reason)
     launch = launches.get(backend, 3, None, plans.with_three(backend))
-    check(launch.of("alone"), backend)
+    check(launch.of("collectives"), backend)
     assert (launch.returncode, launch.left) == (0, [])
 
 
@@ -100,12 +98,12 @@ def test_every_algorithm_of_ddp_gives_the_same_sums_and_the_same_bits_on_all_ran
 
 @pytest.mark.slow
 def test_the_gradients_of_the_step_are_exchanged_in_its_own_order_and_buckets(seen: Any, pair: Any) -> None:
-    for rank in seen.of("adamw"):
+    for rank, trained in zip(seen.of("collectives"), seen.of("adamw"), strict=True):
         for dtype in ("float32", "float16"):
-            own = rank["collectives"][f"own all_reduce {dtype} auto"]
+            own = rank[f"own all_reduce {dtype} auto"]
             assert own["exact"] == [True, True]
             assert own["elements"] == (
-                [262_332, 4_171_136] if pair[0] == "torch_ddp" else [each["elements"] for each in rank["exchanges"]]
+                [262_332, 4_171_136] if pair[0] == "torch_ddp" else [each["elements"] for each in trained["exchanges"]]
             )
             assert sum(own["elements"]) == 4_433_468
 
@@ -114,12 +112,8 @@ def test_the_gradients_of_the_step_are_exchanged_in_its_own_order_and_buckets(se
 def test_the_algorithm_is_the_one_that_runs_or_is_refused(seen: Any, pair: Any) -> None:
     """What is not there is never replaced."""
     ours = ("ring", "tree", "halving_doubling") if pair[0] == "torch_ddp" else ()
-    for rank in seen.of("adamw"):
-        found = {
-            name.split()[-1]: each
-            for name, each in rank["collectives"].items()
-            if name.startswith("all_reduce float32")
-        }
+    for rank in seen.of("collectives"):
+        found = {name.split()[-1]: each for name, each in rank.items() if name.startswith("all_reduce float32")}
         assert found.pop("auto")["algorithm"] == "ring"
         for name, each in found.items():
             if name in ours:

@@ -131,6 +131,17 @@ def test_all_ranks_leave_out_the_same_steps(seen: Any, scaled: Any) -> None:
         assert len({digest for step in steps for digest in step["digests"]}) == 1
 
 
+def test_a_gradient_that_overflows_on_one_replica_leaves_the_update_out_on_all(seen: Any, scaled: Any) -> None:
+    """The last replica's loss was 1e30 times too large in a step that is else not left out."""
+    for rank in seen.of("float16"):
+        moments = rank["one_overflows"]
+        before, good, overflow, following = (moments[name] for name in ("before", "good", "overflow", "next"))
+        assert good["skipped_steps"] == before["skipped_steps"]
+        assert (overflow["scale"], overflow["skipped_steps"]) == (good["scale"], before["skipped_steps"] + 1)
+        assert overflow["digests"] == before["digests"] != good["digests"]
+        assert (following["scale"], following["skipped_steps"]) == (good["scale"] / 2, overflow["skipped_steps"])
+
+
 def test_the_first_update_is_the_optimizers_first_step_with_unscaled_gradients(seen: Any, scaled: Any) -> None:
     """However many were left out before it."""
     for rank in seen.of("float16"):

@@ -15,8 +15,9 @@ import pytest
 from bench import journal, lease, stacks, storage, termination
 from bench.launch import execute
 from bench.launch.commands import Command
+from bench.launch.deadlines import START_S, deadline_s
 from bench.launch.watch import Watch
-from bench.records import Phase, RankInfo, Trial
+from bench.records import Phase, RankInfo, Trial, Workload
 from bench.storage import write_atomically
 
 NULL = Trial(backend="null")
@@ -56,7 +57,7 @@ def test_ctrl_c_while_a_launch_is_being_ended_leaves_nobody(tmp_path: Path) -> N
         assert parent.stdout is not None and parent.stdout.readline() == "ending\n"
         (rank,) = psutil.Process(parent.pid).children()
         parent.send_signal(signal.SIGINT)
-        _, said = parent.communicate(timeout=30)
+        _, said = parent.communicate(timeout=60)
     assert "KeyboardInterrupt" in said  # it came, after the end
     assert not rank.is_running() or rank.status() == psutil.STATUS_ZOMBIE
 
@@ -94,10 +95,16 @@ with journal.Journal(folder, 0) as lines:
 
 
 def test_a_launch_whose_time_is_up_leaves_the_stacks_of_its_ranks_and_no_rank(tmp_path: Path) -> None:
-    ended = execute.execute([command(STANDS, tmp_path)], Watch(tmp_path, 1, NULL, 1.0), 2.5, tmp_path / "lease")
-    assert ended.overdue == "not finished within 2.5 s"
-    assert stacks.innermost(stacks.stack_file(tmp_path, 0).read_text()) == "<module> (<string>:13)"
-    assert lease._name(tmp_path / "lease") == lease.OVER
+    for timeout_s in (2, 10, 50):  # until the rank had the time to get there
+        folder = tmp_path / str(timeout_s)
+        folder.mkdir()
+        watch = Watch(folder, 1, NULL, 1.0)
+        ended = execute.execute([command(STANDS, folder)], watch, timeout_s, folder / "lease")
+        if journal.last_phase(journal.read(folder, 0)) == "windows":
+            break
+    assert ended.overdue == f"not finished within {timeout_s} s"
+    assert stacks.innermost(stacks.stack_file(folder, 0).read_text()) == "<module> (<string>:13)"
+    assert lease._name(folder / "lease") == lease.OVER
 
 
 def test_a_process_that_has_got_the_number_of_a_rank_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -109,6 +116,34 @@ def test_a_process_that_has_got_the_number_of_a_rank_is_not_taken_for_it(tmp_pat
     watch = Watch(tmp_path, 1, NULL, 1.0, frozenset({"here"}), lambda: float(next(clock)))
     assert watch.has_failed()
     assert watch.save_stacks() == {0: ""}
+
+
+def test_a_rank_that_never_arrived_is_named_after_the_time_that_the_start_may_take(tmp_path: Path) -> None:
+    (tmp_path / "rank-0.jsonl").write_bytes(
+        b"".join(
+            msgspec.json.encode(line) + b"\n"
+            for line in (RankInfo(rank=0, host="elsewhere", pid=1, launcher="local"), Phase(name="build", at_ns=1))
+        )
+    )
+    clock = iter((0, 0, 2 * START_S, 2 * START_S + 1, *range(1_000, 2_000, 8)))
+    watch = Watch(tmp_path, 2, NULL, 2.0, frozenset({"here"}), lambda: float(next(clock)))
+    assert watch.hung() is None  # a rank has written since it looked last
+    assert watch.hung() is None
+    assert watch.hung() == "hung: nothing was written for 361 s; rank 1 never arrived"
+
+
+def test_a_phase_is_given_the_longer_the_larger_the_model_the_slower_its_windows_and_the_more_patient_the_study() -> (
+    None
+):
+    """The embeddings of `tiny` have 3,906,816 elements, its two layers 393,216; `base` has 108,375,552."""
+    base = Trial(backend="null", workload=Workload(model="base"))
+    assert deadline_s(NULL, None, [], 1.0) == 180.0
+    assert deadline_s(NULL, "build", [], 1.0) == pytest.approx(120.0 + 4.300032)
+    assert deadline_s(base, "finish", [], 1.0) == pytest.approx(120.0 + 108.375552)
+    assert deadline_s(NULL, "warmup", [], 1.0) == 300.0
+    assert deadline_s(NULL, "windows", [10**9, 3 * 10**9, 2 * 10**9], 1.0) == 20 * 3.0
+    assert deadline_s(NULL, "windows", [10**9, 10**8], 1.0) == 30.0
+    assert deadline_s(NULL, "windows", [10**9, 10**8], 0.1) == pytest.approx(3.0)
 
 
 WATCHED = """
@@ -134,7 +169,7 @@ def test_a_rank_whose_lease_is_no_longer_its_own_ends_itself(tmp_path: Path, aft
         with pytest.raises(subprocess.TimeoutExpired):
             rank.wait(timeout=0.3)
         after(path)  # type: ignore[operator]
-        assert rank.wait(timeout=10) == lease.EXIT_ABANDONED
+        assert rank.wait(timeout=60) == lease.EXIT_ABANDONED
         assert "is another launch's: this one is over" in rank.communicate()[1]
 
 
@@ -147,6 +182,18 @@ def test_a_launcher_that_is_killed_is_blamed_and_a_rank_is_not_taken_for_one(tmp
 
     assert overdue() == "the launcher was killed by signal 9 (Killed)"
     assert overdue(PACELINE_RANK="0") is None
+
+
+def test_ranks_that_a_killed_launcher_leaves_behind_are_ended(tmp_path: Path) -> None:
+    """As torchrun's, which are in sessions of their own and train on."""
+    left = (
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)', sys.argv[1]], start_new_session=True)"
+    )
+    code = f"import os, subprocess, sys, time; rank = {left}; print(rank.pid, flush=True); time.sleep(0.5); os.kill(os.getpid(), 9)"
+    ended = execute.execute([command(code, tmp_path)], Watch(tmp_path, 1, NULL, 1.0), 60.0, tmp_path / "lease")
+    assert ended.overdue == "the launcher was killed by signal 9 (Killed)"
+    rank = int((tmp_path / "launcher.txt").read_text().split()[0])
+    assert not psutil.pid_exists(rank) or psutil.Process(rank).status() == psutil.STATUS_ZOMBIE
 
 
 FULL = """

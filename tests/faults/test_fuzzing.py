@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fuzzing
 import pytest
-from fuzzing import PARSERS, Parser
+from parsers import PARSERS, Parser
 
 from bench.errors import UserError
 

@@ -78,6 +78,24 @@ def test_a_command_in_a_field_of_the_study_is_refused_and_not_run(tmp_path, fiel
     assert not marker.exists()
 
 
+def test_a_command_in_an_option_or_behind_a_yaml_tag_is_not_run(tmp_path, monkeypatch):
+    """An option's text is for the backend alone: it is on no command line and in no variable."""
+    monkeypatch.chdir(tmp_path)
+    marker = tmp_path / "ran"
+    for injected in (one for one in injections(marker) if one.isprintable()):  # another one is refused
+        options = STUDY.format(launcher=launchers()[-1]).replace("{step_ms: 0.01}", msgspec.json.encode({"fault": injected}).decode())  # fmt: skip
+        (tmp_path / "study.yaml").write_text(options)
+        (trial,) = study.load(tmp_path / "study.yaml").trials
+        assert trial.options == {"fault": injected}
+        for started in commands(trial, tmp_path, sys.executable, Cluster(), {}):
+            assert str(marker) not in " ".join((*started.argv, *started.environment.values()))
+    for tag in ("python/object/apply:os.system", "python/object/new:os.system", "python/name:os.system"):
+        (tmp_path / "study.yaml").write_text(f"backend: !!{tag} ['touch {marker}']\n")
+        with pytest.raises(UserError, match="has the YAML type 'python/"):
+            study.load(tmp_path / "study.yaml")
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize(
     "flags",
     [("-H", "{}:2"), ("--network-interfaces", "{}"), ("-i", "{}"), ("--launcher", "{}")],

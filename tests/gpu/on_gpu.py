@@ -1,11 +1,14 @@
 """What a GPU shows, part by part, each with a record under docs/proof/gpu:
 
-    python -P tests/gpu/on_gpu.py mfu trainer overhead curves
+    python -P tests/gpu/on_gpu.py mfu trainer overhead curves graphs probe horovod
 
 mfu       matrix products per second over the datasheet's peak: BERT-large, bfloat16, `tuned`, 512 and 128 tokens
 trainer   the same model, batch and precision with transformers' Trainer as it is by default (needs `accelerate`)
 overhead  the harness against a loop written by hand: BERT-base, 64 samples of 128 tokens
 curves    the losses of float32, tf32, float16 and bfloat16 over 100 steps, and the gate over them
+graphs    `tuned` with CUDA graphs and without: speed of a small batch, losses, microbatches, DDP, dropout, memory
+probe     the measured peak of each precision, and what it is of the datasheet's
+horovod   over which NCCL Horovod would be built here, or why for CPUs
 
 The two sides of a comparison take turns in one process; a ratio is the median over the rounds, with the interval that the
 sign test gives. `--any-device --model tiny --length 32 --batch 4 --rounds 3` tries the script where there is no GPU: it
@@ -30,78 +33,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench import doctor, journal, worker
+from bench import doctor
 from bench.catalog import version
-from bench.clock import SYSTEM_CLOCK
-from bench.collectors.accelerators import Watch
-from bench.launch.world import FileRendezvous
-from bench.protocols import World
-from bench.records import Timing, Trial, Workload
-from bench.run import Observer, prepare
-from bench.workload.batches import Batches
-from bench.workload.flops import Shape
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.gpu import features  # noqa: E402
+from tests.gpu.session import STEPS, Json, Session, asked, rounds  # noqa: E402
+
 RECORDS = ROOT / "docs" / "proof" / "gpu"
 PACKAGES = ("torch", "transformers", "accelerate", "nvidia-ml-py", "numpy")
-STEPS = 20  # of a window
-Json = dict[str, Any]
-
-
-class Session:
-    """torch_bare in this process: built, warm, and measured window by window as a rank does it."""
-
-    def __init__(self, trial: Trial, folder: Path) -> None:
-        self.trial, prepared = trial, prepare(trial, folder, Observer())
-        world = World(
-            rank=0, size=1, local_rank=0, local_size=1, local_replicas=1, launcher="local", address="127.0.0.1",
-            network_interface=None, rendezvous_port=0, rendezvous=FileRendezvous(folder / "rendezvous"),
-        )  # fmt: skip
-        self.backend: Any = worker.load_backend("torch_bare")
-        self.backend.start(world)
-        self.backend.build(trial, prepared.checkpoint)
-        self.checkpoint, self.batches = prepared.checkpoint, Batches(prepared.data, trial.workload, 0, 1, 1)
-        watch = Watch(0, self.backend.accelerators(), trial.compute)
-        self.devices = watch.devices()
-        self.lines = journal.Journal(folder, 0)
-        shape = Shape.of_checkpoint(prepared.checkpoint, trial.workload.task)
-        self.measurement = worker.Measurement(self.backend, self.batches, self.lines, SYSTEM_CLOCK, watch, shape)
-        for steps in (1, STEPS, STEPS):
-            self.measurement.window(steps, warmup=True)
-
-    def window(self) -> Any:
-        return self.measurement.window(STEPS, warmup=False)
-
-    def rate(self) -> float:
-        """Samples per second of one window."""
-        window = self.window()
-        return float(window.samples / window.duration_ns * 1e9)
-
-    @property
-    def peak(self) -> float | None:
-        return self.devices[0].peak_flop_per_s if self.devices else None
-
-    def timed(self, work: Callable[[], Any]) -> float:
-        """Seconds, with the device at rest before and after."""
-        self.backend.fence()
-        begun = time.perf_counter()
-        work()
-        self.backend.fence()
-        return time.perf_counter() - begun
-
-
-def asked(given: argparse.Namespace, **changed: Any) -> Trial:
-    workload = Workload(model=given.model, sequence_length=given.length, batch_per_replica=given.batch)
-    said = {
-        "compute": "bfloat16",
-        "device": "any" if given.any_device else "gpu",
-        "threads_per_replica": os.cpu_count(),
-    }
-    return msgspec.convert(
-        {"backend": "torch_bare", "replicas": 1, "launcher": "local", "workload": msgspec.to_builtins(workload)}
-        | {"timing": msgspec.to_builtins(Timing(steps_per_window=STEPS))} | said | changed,
-        Trial,
-    )  # fmt: skip
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------
@@ -116,7 +58,7 @@ def mfu(given: argparse.Namespace, folder: Path) -> Json:
         windows = [session.window() for _ in range(given.rounds)]
         rates = [each.flops_executed / each.duration_ns * 1e9 for each in windows]
         settings = session.backend.facts().settings
-        session.backend.stop()
+        session.stop()
         found[str(length)] = {
             "batch": batch,
             "flop_per_second": rates,
@@ -138,7 +80,7 @@ def trainer(given: argparse.Namespace, folder: Path) -> Json:
         theirs = trainer_rate(session, own, folder / model)
         theirs()
         found[model] = {"batch": batch, "length": own.length, **rounds(given.rounds, session.rate, theirs)}
-        session.backend.stop()
+        session.stop()
     return found
 
 
@@ -238,19 +180,9 @@ def curves(given: argparse.Namespace, folder: Path) -> Json:
     return {"gates": [gate for gate in result["gates"] if "loss" in gate["gate"]], "losses": losses}
 
 
-def rounds(number: int, ours: Callable[[], float], theirs: Callable[[], float]) -> Json:
-    """Samples per second of both sides, in turn, and the ratio ours / theirs."""
-    from scipy import stats
-
-    pairs = [(ours(), theirs()) if turn % 2 == 0 else (theirs(), ours())[::-1] for turn in range(number)]
-    ratios = sorted(one / other for one, other in pairs)
-    low = int(stats.binom.ppf(0.025, number, 0.5)) - 1  # counted from 0
-    interval = [ratios[low], ratios[-1 - low]] if number >= 6 else None
-    return {"ratio": statistics.median(ratios), "interval": interval, "pairs": pairs}
-
-
 PARTS: dict[str, Callable[[argparse.Namespace, Path], Json]] = {
     "mfu": mfu, "trainer": trainer, "overhead": overhead, "curves": curves,
+    "graphs": features.graphs, "probe": features.probe, "horovod": features.horovod,
 }  # fmt: skip
 
 

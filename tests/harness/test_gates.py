@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from bench import gates, tolerances
+from bench.errors import TrialError
 from bench.gates import curves, exchange, launch, losses, rehearsal, settings
 from bench.records import (
     Assignment,
@@ -79,6 +80,18 @@ def test_a_rank_with_more_threads_than_asked_is_named():
 
 def test_the_loss_of_a_step_is_the_ranks_numerators_over_the_global_weight():
     assert gates.step_losses([report(0, numerators=(3.0,)), report(1, numerators=(5.0,))]) == [2.0]
+
+
+def test_a_backend_that_leaves_more_or_fewer_losses_than_steps_and_heads_costs_its_launch_and_not_the_study():
+    two = report(1, numerators=(5.0, 6.0))
+    more = dataclasses.replace(two, losses=[*two.losses, *two.losses])
+    for wrong, sentence in (
+        (two, "rank 1 did not leave one loss for each of 1 steps and 1 heads of window 0"),
+        (more, "rank 1 left losses of 2 windows, rank 0 of 1"),
+    ):
+        for gate in (losses.seen_weights, losses.finite_loss, gates.step_losses):
+            with pytest.raises(TrialError, match=sentence):
+                gate([report(0), wrong])
 
 
 def test_a_rank_with_other_weights_is_named_with_the_tensor():

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -79,14 +80,17 @@ def rank_in_windows(runs: Path, study: str, rank: int) -> RankInfo | None:
 
 @pytest.mark.quiet
 def test_real_processes_and_the_real_clock_give_the_programmed_throughput_within_two_percent(runs, tmp_path):
-    """2 ranks x 4 samples; the slower takes 12 ms a step: 8 / 0.012 s = 666.7 samples/s."""
-    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: [10, 12]}\n")
+    """2 ranks x 4 samples; the slower takes 12 ms a step: 8 / 0.012 s = 666.7 samples/s. By what the machine itself made
+    the ranks' steps longer, as their own clocks say, it may be less."""
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: [10, 12], own_up: true}\n")
     path.write_text(path.read_text().replace("steps_per_window: 4", "steps_per_window: 40"))
     done = paceline("run", path, "--runs", runs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = paceline("report", run_folder(done, tmp_path), "--format", "json", cwd=tmp_path)
     (row,) = json.loads(table.stdout)["rows"]
-    assert row["samples_per_second"] == pytest.approx(8 / 0.012, rel=0.02)
+    (trial,) = [trial for trial in result_of(run_folder(done, tmp_path)).trials if trial.trial.backend == "null"]
+    overslept_s = sum(facts.settings["overslept_ms"] for facts in trial.repeats[0].facts) / 1e3
+    assert 0.98 * 8 / (0.012 + overslept_s) < row["samples_per_second"] < 1.02 * 8 / 0.012
 
 
 def test_repeats_of_different_trials_are_interleaved_and_the_order_is_kept(runs, tmp_path):
@@ -145,7 +149,8 @@ def test_a_rank_that_raises_is_named_with_phase_and_reason_and_the_other_trial_g
 
 
 def test_a_killed_rank_is_named_and_the_next_trial_runs(runs, tmp_path):
-    path = write_study(tmp_path, "matrix:\n  backend: ['null']\n  options.step_ms: [50, 1]\n")
+    # Only one trial has a rank 1, and that one is slow: 5 s are left once it measures.
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: [1, 300]}\nmatrix:\n  replicas: [2, 1]\n")
     path.write_text(path.read_text().replace("name: check", "name: killed"))
     process = start("run", path, "--runs", runs, cwd=tmp_path)
     os.kill(wait_until(lambda: rank_in_windows(runs, "killed", 1)).pid, signal.SIGKILL)
@@ -164,11 +169,9 @@ def test_a_launch_that_takes_too_long_is_ended_with_all_its_processes(runs, tmp_
     folder = run_folder(done, tmp_path)
     (trial,) = result_of(folder).trials
     assert "not finished within 4 s" in trial.reason
-    for rank in (0, 1):
-        info = journal.read(folder / trial.trial_id / "0", rank)[0]
-        assert isinstance(info, RankInfo)
-        with pytest.raises(ProcessLookupError):
-            os.kill(info.pid, 0)
+    assert not [
+        each for each in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(each.info["cmdline"] or ())
+    ]
 
 
 def test_a_port_already_taken_is_that_trials_row(runs, tmp_path):
@@ -245,8 +248,10 @@ def test_a_run_whose_parent_was_killed_is_resumed_without_repeating_what_was_fin
     process.kill()
     process.communicate()
     folder, kept = first.parents[2], first.read_bytes()
+    missing = 3 - len(list(folder.glob("*/*/repeat.json")))
+    assert missing > 0
     report = paceline("report", folder, "--format", "text", cwd=tmp_path)
-    assert "2 of 3 launches not made yet" in " ".join(report.stdout.split())
+    assert f"{missing} of 3 launches not made yet" in " ".join(report.stdout.split())
     done = paceline("run", "--resume", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert first.read_bytes() == kept
@@ -263,7 +268,7 @@ def test_half_a_repeat_is_never_read_as_a_result(runs, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(runs, tmp_path):
-    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 50}\n", repeats=2)
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 300}\n", repeats=2)
     path.write_text(path.read_text().replace("name: check", "name: interrupted"))
     process = start("run", path, "--runs", runs, cwd=tmp_path)
     rank = wait_until(lambda: rank_in_windows(runs, "interrupted", 0))
@@ -307,7 +312,7 @@ def test_a_lost_rank_file_costs_the_row_its_speed_and_not_only_that_ranks_share(
 
 
 def test_a_terminated_parent_takes_its_ranks_with_it(runs, tmp_path):
-    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 50}\n")
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 300}\n")
     path.write_text(path.read_text().replace("name: check", "name: terminated"))
     process = start("run", path, "--runs", runs, cwd=tmp_path)
     rank = wait_until(lambda: rank_in_windows(runs, "terminated", 1))
@@ -324,7 +329,7 @@ def test_a_resumed_run_takes_no_other_settings(runs, tmp_path):
     folder = run_folder(done, tmp_path)
     refused = paceline("run", "--resume", folder, "--mpi", "--quick", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "--resume continues a run as it was planned; leave out mpi, quick" in refused.stderr
+    assert "--resume continues what was planned; leave out --mpi, --quick" in refused.stderr
 
 
 def test_a_quick_run_of_trials_that_differ_in_timing_only_makes_one_launch(runs, tmp_path):
@@ -359,7 +364,7 @@ def test_a_changed_study_is_not_resumed_and_the_difference_is_named(runs, tmp_pa
 
 
 def test_two_pacelines_do_not_work_in_one_folder(runs, tmp_path):
-    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 50}\n")
+    path = write_study(tmp_path, "backend: 'null'\noptions: {step_ms: 600}\n")
     path.write_text(path.read_text().replace("name: check", "name: twice"))
     process = start("run", path, "--runs", runs, cwd=tmp_path)
     wait_until(lambda: rank_in_windows(runs, "twice", 0))
@@ -367,8 +372,9 @@ def test_two_pacelines_do_not_work_in_one_folder(runs, tmp_path):
     second = paceline("run", "--resume", folder, cwd=tmp_path)
     assert second.returncode == 2
     assert "another paceline is running this study" in second.stderr
+    process.terminate()
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+    assert process.returncode == 75, said
 
 
 def test_fsck_names_every_file_that_is_not_whole_and_the_remedy(runs, tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from bench import journal
 from bench.records import SCHEMA, RankInfo, SetupTimes
 from bench.storage import Damaged, seal, unseal, with_checksum
 
@@ -31,6 +33,19 @@ def test_a_flipped_bit_anywhere_is_refused():
             changed = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
             with pytest.raises(Damaged):
                 unseal(changed, RankInfo)
+
+
+def test_a_rank_file_cut_at_any_byte_is_its_whole_lines_and_a_changed_one_is_known_by_its_digest(tmp_path):
+    lines = [RECORD, SetupTimes(start_ns=1, build_ns=2, first_step_ns=3)] * 2
+    whole = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    path = tmp_path / "rank-0.jsonl"
+    path.write_bytes(whole)
+    digest = journal.digest(tmp_path, 0)
+    for kept in range(len(whole)):
+        path.write_bytes(whole[:kept])
+        assert journal.read(tmp_path, 0) == lines[: whole[:kept].count(b"\n")]
+        path.write_bytes(whole[:kept] + bytes([whole[kept] ^ 1]) + whole[kept + 1 :])
+        assert journal.digest(tmp_path, 0) != digest
 
 
 def test_another_schema_is_told_by_its_number():

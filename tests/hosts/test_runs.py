@@ -27,15 +27,15 @@ name: on-hosts
 bare: false
 repeats: {repeats}
 workload: {{sequence_length: 16, batch_per_replica: 2}}
-timing: {{warmup_windows: 1, windows: 3, steps_per_window: 2}}
+timing: {{warmup_windows: 1, windows: {windows}, steps_per_window: 2}}
 backend: 'null'
 options: {{step_ms: {step_ms}}}
 """
 
 
-def write_study(folder: Path, more: str = "", step_ms: float = 1, repeats: int = 1) -> Path:
+def write_study(folder: Path, more: str = "", step_ms: float = 1, repeats: int = 1, windows: int = 3) -> Path:
     path = folder / "study.yaml"
-    path.write_text(STUDY.format(step_ms=step_ms, repeats=repeats) + more)
+    path.write_text(STUDY.format(step_ms=step_ms, repeats=repeats, windows=windows) + more)
     return path
 
 
@@ -123,15 +123,18 @@ def test_a_run_that_is_ended_leaves_no_hosts_and_is_resumed_on_the_same_ones(
     if launcher is None:
         pytest.skip("no framework: no launcher is installed that reaches other hosts")
     before = abandoned()
-    write_study(folder, f"launcher: {launcher}\n", step_ms=100, repeats=2)
+    # two seconds of windows, in the first of which the rank is met and stopped
+    write_study(folder, f"launcher: {launcher}\n", step_ms=100, repeats=2, windows=9)
     argv = [sys.executable, "-P", "-m", "bench", "run", "study.yaml", "-H", "emulated:2@1gbit"]
     process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with cleared(process) as sets:
         rank = wait_until(lambda: in_a_window(folder, 1))
+        os.kill(rank.pid, signal.SIGSTOP)
         assert rank.host == "host1"
         identifier = set_of(rank.pid)
         sets.append(identifier)
         process.send_signal(number)
+        os.kill(rank.pid, signal.SIGCONT)
         status = process.wait(timeout=60)
         if number == signal.SIGKILL:
             assert paceline("hosts", "down", identifier, cwd=folder).stdout == f"{identifier} removed\n"

@@ -42,6 +42,8 @@ def test_a_spec_is_read_and_spelled(text: str, spec: Spec, spelled: str) -> None
         ("999@1gbit", "emulated hosts: 999 hosts; 1 to 250 are possible"),
         ("2x0@1gbit", "emulated hosts: 0 slots a host; 1 to 9999 are possible"),
         ("2@0gbit", "emulated hosts: a rate of 0gbit; the slowest link possible is 10kbit"),
+        ("2@101tbit", "emulated hosts: a rate of 101tbit; the fastest link possible is 100tbit"),
+        ("2@1gbit+11s", "emulated hosts: a latency of 11s; at most 10s are possible"),
         ("2@1gb", "emulated hosts: '1gb' is no rate; expected a number with bit, kbit, mbit, gbit, tbit, as in 1gbit"),
         (
             "2@1gbps",

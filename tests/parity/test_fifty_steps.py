@@ -1,7 +1,7 @@
 """50 steps of AdamW in float32 on two replicas: the same losses at each, the same updates of each tensor.
 
-BERT-mini on real text and real named entities where this checkout has them beside it; BERT-tiny on the sentences to
-classify that come with the project.
+BERT-mini on real text and real named entities where this checkout has them beside it; BERT-tiny with fewer words on the
+sentences to classify that come with the project.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ PARSING = tuple(
     for name in (
         "study", "points", "strict", "yaml_source", "trial_checks", "storage", "journal", "workload/conll",
         "workload/text", "workload/examples", "importers/__init__", "importers/horovod", "importers/nccl_tests",
-        "importers/pytest_benchmark", "hosts/spec", "launch/commands",
+        "importers/pytest_benchmark", "importers/rows", "importers/render", "hosts/spec", "launch/commands", "quoting",
+        "workload/models", "workload/vocabulary", "workload/pretrained", "baselines", "collect", "gates/report",
+        "gates/losses",
     )
 )  # fmt: skip
 
@@ -74,8 +76,9 @@ def kills(seed: int = 1, count: int = KILLS) -> Experiment:
 def fuzz(seed: int = 1, inputs: int = INPUTS) -> Experiment:
     """Broken files for every parser."""
     fuzzing = _module("fuzzing")
-    parts = {parser.name: fuzzing.part(parser, inputs) for parser in fuzzing.PARSERS}
-    return Experiment("fuzz", "broken files", (*PARSING, "tests/faults/fuzzing.py"), _settings(seed), parts)
+    parts = {parser.name: fuzzing.part(parser, inputs) for parser in _module("parsers").PARSERS}
+    own = [f"tests/faults/{name}.py" for name in ("fuzzing", "parsers", "odd")]
+    return Experiment("fuzz", "broken files", (*PARSING, *own), _settings(seed), parts)
 
 
 def soak(seed: int = 1, trials: int = TRIALS) -> Experiment:

@@ -12,14 +12,17 @@ import msgspec
 import pandas
 
 from bench.records import (
+    SCHEMA,
     Environment,
     Evaluation,
     Facts,
     GateOutcome,
+    RankTrace,
     Repeat,
     Result,
     SetupTimes,
     Timing,
+    Traced,
     Trial,
     TrialResult,
     Verified,
@@ -358,4 +361,25 @@ def everything(folder: Path) -> Path:
     log = folder / names[5] / "0" / "log-1.txt"
     log.parent.mkdir(parents=True)
     log.write_text("step 1\nMemoryError: out of memory\n", encoding="utf-8")
+    for name, found in ((names[1], {"ranks": [_traced(0), _traced(1)]}), (names[2], {"error": "rank 0 hangs"})):
+        path = folder / "traces" / name / "traces.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(seal(_trace_of(name, **found)))
     return write_run(folder, trials, gates=held, sentinel=names[1])
+
+
+def _traced(rank: int) -> RankTrace:
+    """10 ms a step, 4 of them communicating, 1 of these exposed; the second rank's tools do not tell."""
+    communication_ns, exposed_ns = (40 * MS, 10 * MS) if rank == 0 else (None, None)
+    return RankTrace(
+        rank=rank, host="box", source="the profiler", steps=10, duration_ns=100 * MS, compute_ns=70 * MS,
+        communication_ns=communication_ns, exposed_ns=exposed_ns,
+    )  # fmt: skip
+
+
+def _trace_of(trial_id: str, **changed: Any) -> Traced:
+    said: dict[str, Any] = {
+        "trial_id": trial_id, "created_utc": "2026-01-02T04:00:00Z", "command": [], "error": None, "steps_per_window": 5,
+        "untraced_ns": [100 * MS], "traced_ns": [120 * MS], "ranks": [], "schema": SCHEMA,
+    }  # fmt: skip
+    return Traced(**{**said, **changed})

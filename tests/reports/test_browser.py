@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from reports import render
+from reports.collectives_page import render_page
+from tests.collectives.test_report import two_algorithms
 from tests.reports.build import by_hand, everything, precisions
 from tests.reports.test_html import HOSTILE, hostile
 from tests.reports.test_scaling import weak
@@ -77,6 +79,7 @@ def test_the_whole_report_loads_without_a_complaint_fits_and_is_accessible(brows
     charts = visit.page.locator("figure svg:visible").evaluate_all("all => all.map(svg => svg.ariaLabel)")
     assert len(charts) == visit.page.locator("figure").count() >= 15 and all(len(words) > 40 for words in charts)
     assert visit.page.locator("table:not(:has(caption))").count() == 0
+    assert visit.page.locator("figure").count() == visit.page.locator("figure:has(table):has-text('CSV')").count()
     if width != 1100:
         assert violations(visit) == []
     visit.page.close()
@@ -153,26 +156,27 @@ def test_marks_are_read_out_by_pointer_and_by_arrow_keys(browser, whole):
     visit.page.close()
 
 
+def saved(visit: Visit, selector: str, name: str) -> tuple[str, str]:
+    """Name and content of what the button `name` of the element downloads."""
+    with visit.page.expect_download() as waiting:
+        visit.page.locator(selector).get_by_role("button", name=name, exact=True).click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
 def test_numbers_and_charts_are_downloaded_as_they_are_on_the_page(browser, whole):
     visit = Visit(browser, whole, 1440, "dark")
     document = json.loads(visit.page.locator("#numbers").text_content())
-
-    def saved(selector: str, name: str) -> tuple[str, str]:
-        with visit.page.expect_download() as waiting:
-            visit.page.locator(selector).get_by_role("button", name=name, exact=True).click()
-        return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
-
-    name, text = saved("figure[data-figure=learning-0]", "CSV")
+    name, text = saved(visit, "figure[data-figure=learning-0]", "CSV")
     lines = list(csv.DictReader(io.StringIO(text)))
     assert name == "by-hand-learning-0.csv"
     assert len(lines) == len(document["evaluations"]) == 36
     assert [line["value"] for line in lines] == [str(one["value"]) for one in document["evaluations"]]
-    name, text = saved("figure[data-figure=speeds]", "SVG")
+    name, text = saved(visit, "figure[data-figure=speeds]", "SVG")
     drawing = ElementTree.fromstring(text)
     assert (name, drawing.tag) == ("by-hand-speeds.svg", "{http://www.w3.org/2000/svg}svg")
     assert "var(" not in text and "currentColor" not in text and "rgb(28, 32, 36)" in text  # the dark card
     assert len(list(drawing.iter("{http://www.w3.org/2000/svg}title"))) > 8
-    name, text = saved("#tools", "JSON")
+    name, text = saved(visit, "#tools", "JSON")
     assert (name, json.loads(text)) == ("by-hand-numbers.json", document)
     assert visit.complaints == []
     assert all(url == whole.as_uri() or url.startswith("blob:") for url in visit.requests)
@@ -267,3 +271,32 @@ def test_the_page_is_whole_without_its_script(tmp_path, browser):
     assert page.locator("#summary tbody tr").count() == 5
     assert page.locator("figure[data-figure=speeds] svg:visible").count() == 1
     context.close()
+
+
+def test_the_page_of_collectives_fits_is_accessible_reads_out_its_marks_and_has_its_numbers(browser, tmp_path):
+    path = written(tmp_path, render_page(two_algorithms()))
+    visit = Visit(browser, path, 1440)
+    page = visit.page
+    assert (visit.complaints, visit.requests) == ([], [path.as_uri()])
+    page.locator("figure[data-figure=all-reduce] svg:visible [data-tell]").first.hover(force=True)
+    assert "torch_ddp \u00d72, ring, 4.10 kB: 0.304 ms, 95 % interval" in page.locator("#told").inner_text()
+    page.mouse.move(2, 2)
+    links = page.evaluate("[...document.querySelectorAll('#contents a')].map(link => link.hash.slice(1))")
+    assert links == page.evaluate("[...document.querySelectorAll('main h2')].map(heading => heading.id)")
+    document = json.loads(page.locator("#numbers").text_content())
+    name, text = saved(visit, "figure[data-figure=all-reduce]", "CSV")
+    assert name == "s-all-reduce.csv"
+    times = [line["time_ms"] for line in csv.DictReader(io.StringIO(text))]
+    assert times == [str(one["time_ms"]) for one in document["points"]] and len(times) == 6
+    page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    name, text = saved(visit, "details:has([data-csv=sizes-1])", "CSV")
+    assert name == "s-sizes-1.csv"
+    assert [line["algorithm_asked"] for line in csv.DictReader(io.StringIO(text))] == ["tree"] * 4
+    assert page.locator("table:not(:has(caption))").count() == 0
+    for width, theme in ((1440, "light"), (390, "dark")):
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        assert not visit.too_wide()
+        assert violations(visit) == []
+    assert visit.complaints == []
+    page.close()

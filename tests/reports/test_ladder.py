@@ -10,7 +10,7 @@ import pytest
 
 import reports
 from bench.records import CollectiveRequest, CollectiveTimes, Timing
-from tests.reports.build import Launch, alone, facts, trial_result, window, write_run
+from tests.reports.build import Launch, alone, facts, launch_at, trial_result, window, write_run
 
 TIMING = {"timing": Timing(windows=8, local_windows=True)}
 PLAIN = {"timing": Timing(windows=8)}
@@ -125,3 +125,17 @@ def test_microbatches_are_set_against_a_bare_run_with_as_many(tmp_path: Path) ->
         trial_result("torch_ddp", 2, [launch(20.0, (14.0, 14.0))], trial={**TIMING, **split}, wrapped=["full"]),
     ]
     assert document(write_run(tmp_path, trials))["bare_ms"] == pytest.approx(13.0)
+
+
+def test_a_trial_that_never_got_to_a_local_window_has_no_ladder(tmp_path: Path) -> None:
+    write_run(tmp_path, [trial_result("torch_ddp", 2, [launch_at(100) for _ in range(3)], trial=TIMING)])
+    (row,) = json.loads(reports.render(tmp_path, "json"))["rows"]
+    assert (row["status"], json.loads(reports.render(tmp_path, "json"))["ladder"]) == ("ok", [])
+
+
+def test_local_windows_do_not_part_one_replica_from_the_others(tmp_path: Path) -> None:
+    whole = json.loads(reports.render(run(tmp_path), "json"))
+    assert [(point["label"], point["replicas"], point["baseline_solo"]) for point in whole["scaling"]] == [
+        ("torch_ddp", 1, "torch_ddp on one replica"), ("torch_ddp", 2, "torch_ddp on one replica"),
+    ]  # fmt: skip
+    assert [found["work"] for found in whole["verdicts"] if "local windows" in found["work"]] == []

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reports import render
+from reports import render, trust
 from reports.launches import NO_SENTINEL, drift, launches
 from reports.load import load
 from reports.table import rows
@@ -145,3 +145,14 @@ def test_p99_wants_a_hundred_windows_and_outliers_are_counted_and_kept(tmp_path)
     assert "| 218.0 | 1 of 100 windows |" in markdown
     assert "| \u2013 (99 windows, 100 are needed) | 1 of 99 windows |" in markdown
     assert 'p99 <data value="" data-column="step_ms_p99">\u2013</data> (99 windows)' in render(tmp_path, "html")
+
+
+def test_a_machine_is_called_the_same_only_where_a_drift_is_ruled_out(tmp_path):
+    def state(*rates):
+        run = load(watched(tmp_path, list(rates)))
+        found = rows(run)
+        checks = trust.checks(run.result, found, drift(run.result, launches(run.result, found)))
+        return next(check.state for check in checks if check.question == "Did the machine stay the same?")
+
+    level, noisy, falling = (100, 100.1, 100, 100.1), (100, 70, 110, 80), (100, 90, 81, 73)
+    assert (state(*level), state(*noisy), state(*falling), state(100)) == ("good", "plain", "bad", "plain")

@@ -85,8 +85,8 @@ def test_another_precision_is_another_contest_and_both_are_named_across(tmp_path
     assert judged(precisions(tmp_path)) == {
         "pre-training of BERT-tiny, 2 replicas, float32 on a float32 wire": (
             "shown",
-            "torch_ddp (compute float32, wire float32) is fastest: 1.25 times (95 % interval 1.22 to 1.28) the samples "
-            "per second of torch_horovod, 3 launches each.",
+            "torch_ddp (compute float32, wire float32) is fastest: 1.25 times (95 % interval 1.22 to 1.28, 3 launches "
+            "each) the samples per second of torch_horovod.",
         ),
         "pre-training of BERT-tiny, 2 replicas, float16 on a float16 wire": (
             "no verdict",
@@ -95,8 +95,8 @@ def test_another_precision_is_another_contest_and_both_are_named_across(tmp_path
         "pre-training of BERT-tiny, 2 replicas, across precisions: float32 on a float32 wire; "
         "float16 on a float16 wire": (
             "shown",
-            "torch_ddp (compute float16, wire float16) is fastest: 1.50 times (95 % interval 1.46 to 1.54) the samples "
-            "per second of torch_ddp (compute float32, wire float32), 3 launches each. "
+            "torch_ddp (compute float16, wire float16) is fastest: 1.50 times (95 % interval 1.46 to 1.54, 3 launches "
+            "each) the samples per second of torch_ddp (compute float32, wire float32). "
             "Not the same arithmetic: the losses are within the bound of the lower precision. "
             "torch_ddp (compute float16, wire float16) within 2e-03.",
         ),

@@ -92,6 +92,17 @@ def test_a_faster_trial_that_ends_lower_by_more_than_half_a_point_is_named(tmp_p
     ]
 
 
+def test_a_trial_that_is_not_shown_to_be_faster_is_not_called_faster(tmp_path):
+    def pair(*rates):
+        worse = [launch_at(rate, evaluations=learning(0.3)) for rate in rates]
+        better = [launch_at(60, evaluations=learning(0.5)) for _ in rates]
+        names = (("torch_ddp", worse), ("tf_horovod", better))
+        write_run(tmp_path, [trial_result(name, 2, launches, trial=ASKED) for name, launches in names])
+        return len(cautions(learners(rows(load(tmp_path)))))
+
+    assert (pair(79, 80, 81), pair(50, 80, 120), pair(80)) == (1, 0, 1)
+
+
 def test_a_bigger_batch_and_another_precision_stand_on_the_same_yardstick_and_another_seed_does_not(tmp_path):
     def pair(**changed):
         worse = ("torch_ddp", 100, [learning(0.3)], {**ASKED, **changed})

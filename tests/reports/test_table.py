@@ -8,7 +8,7 @@ import pytest
 from bench.records import GateOutcome, Workload
 from reports.load import load
 from reports.table import Row, rows
-from reports.verdict import equality, verdicts
+from reports.verdict import equality, headline, verdicts
 from tests.reports.build import Launch, by_hand, launch_at, trial_result, window, write_run
 
 BROKEN = GateOutcome(gate="weights", holds=False, sentence="torch_ddp rank 1 tensor x differs from rank 0")
@@ -173,15 +173,32 @@ def test_the_verdict_names_the_fastest_only_when_its_interval_clears_two_percent
         return sentences(tmp_path)
 
     assert judged((103, 103, 103), (100, 100, 100)) == [
-        "torch_ddp is fastest: 1.03 times (95 % interval 1.03 to 1.03) the samples per second of torch_horovod, "
-        "3 launches each."
+        "torch_ddp is fastest: 1.03 times (95 % interval 1.03 to 1.03, 3 launches each) the samples per second of "
+        "torch_horovod."
     ]
     assert judged((101, 101, 101), (100, 100, 100)) == [
-        "No difference shown between torch_ddp and torch_horovod: torch_ddp measured 1.01 times "
-        "(95 % interval 1.01 to 1.01) the samples per second of torch_horovod, which does not clear 1 by 2 %."
+        "torch_ddp is as fast as torch_horovod within 2 %: it measured 1.01 times (95 % interval 1.01 to 1.01, 3 "
+        "launches each) the samples per second of torch_horovod."
     ]
     assert judged((100,), (50,)) == ["No verdict: 1 launch of each; at least 3 are needed."]
     assert judged((100, 100, 100), (50,)) == ["No verdict: too few launches of torch_horovod; at least 3 are needed."]
+
+
+def test_large_type_holds_a_ratio_only_where_a_difference_is_shown(tmp_path):
+    def large(**rates):
+        trials = [trial_result(name, 2, [launch_at(rate) for rate in of]) for name, of in rates.items()]
+        run = load(write_run(tmp_path, trials))
+        (found,) = verdicts(run.result, rows(run))
+        said = headline(found)
+        return said and (said.large, said.small)
+
+    noisy, level, behind = (64, 80, 100), (99.9, 100, 100.1), (50, 50, 50.1)
+    assert large(torch_ddp=(100,) * 3, torch_horovod=(50,) * 3) == ("2.00\u00d7", "2.00 to 2.00")
+    assert large(torch_ddp=(100,) * 3, torch_horovod=noisy) == ("Undecided", "from 28 % slower to 2.2 times as fast")
+    assert large(torch_ddp=(100,) * 3, torch_horovod=level) == ("Equally fast", "1.00 to 1.00 times")
+    three = large(torch_ddp=(100,) * 3, tf_horovod=behind, torch_horovod=level)
+    assert three == ("Equally fast", "2 of 3 trials; 1.00 to 1.00 times")
+    assert large(torch_ddp=(100,), torch_horovod=(50,)) is None
 
 
 def test_trials_of_other_work_are_not_compared(tmp_path):
@@ -213,7 +230,22 @@ def test_the_fastest_is_named_only_when_it_clears_every_other_not_just_the_neare
     rates = {"torch_ddp": (100, 100, 100.1), "torch_horovod": (95, 95, 95.1), "tf_horovod": (70, 94, 120)}
     write_run(tmp_path, [trial_result(name, 2, [launch_at(rate) for rate in of]) for name, of in rates.items()])
     (sentence,) = sentences(tmp_path)
-    assert sentence.startswith("No difference shown between torch_ddp and tf_horovod")
+    assert sentence.startswith(
+        "No fastest trial shown: torch_ddp has the highest mean, but is not shown to be faster than tf_horovod (3 "
+        "launches each). torch_horovod is slower. Against tf_horovod it measured"
+    )
+
+
+def test_undecided_trials_are_not_said_to_be_alike_and_the_interval_is_told_in_plain_words(tmp_path):
+    """The slower two differ from each other: only pairs with the first were looked at."""
+    rates = {"tf_mirrored": (54.7, 67.7, 55.7), "torch_ddp": (58.8, 57.2, 54.3), "tf_horovod": (50.1, 50.0, 50.2)}
+    write_run(tmp_path, [trial_result(name, 2, [launch_at(rate) for rate in of]) for name, of in rates.items()])
+    assert sentences(tmp_path) == [
+        "No fastest trial shown: tf_mirrored has the highest mean, but is not shown to be faster than any other (3 "
+        "launches each). Against torch_ddp it measured 1.04 times the samples per second (95 % interval 0.80 to 1.35), "
+        "too noisy to tell: anything from 20 % slower to 35 % faster fits. A difference counts only when the whole "
+        "interval lies above 1.02 or below 0.98."
+    ]
 
 
 def test_without_equal_losses_there_is_no_verdict(tmp_path):

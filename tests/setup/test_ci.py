@@ -6,39 +6,35 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from .conftest import ROOT
 
 SKIPS = 'import pytest\ndef test_it() -> None:\n    pytest.skip("{reason}")\n'
 MODULE = 'import pytest\npytest.importorskip("no_such_framework")\ndef test_it() -> None: ...\n'
-NOT_HERE = "horovod is not installed"
+NOT_HERE = SKIPS.format(reason="horovod is not installed")
 
 
-def outcome(folder: Path, where: str, text: str, ci: str) -> tuple[int, str]:
-    """pytest's status and last line for one file that skips, under this project's tests/conftest.py."""
-    (folder / "tests" / where).mkdir(parents=True)
+def failing(folder: Path, texts: dict[str, str], ci: str) -> tuple[int, list[str]]:
+    """pytest's status and the test folders that fail, of one file in each, under this project's tests/conftest.py."""
+    for where, text in texts.items():
+        (folder / "tests" / where).mkdir(parents=True)
+        (folder / "tests" / where / "test_one.py").write_text(text)
     shutil.copy(ROOT / "tests/conftest.py", folder / "tests")
-    (folder / "tests" / where / "test_one.py").write_text(text)
-    argv = [sys.executable, "-P", "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", "tests"]
+    argv = [sys.executable, "-P", "-m", "pytest", "-q", "-rfE", "--import-mode=importlib", "-p", "no:cacheprovider"]
     environ = os.environ | {"PACELINE_CI": ci}
-    done = subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout.splitlines()[-1].partition(" in ")[0]
+    done = subprocess.run([*argv, "tests"], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    named = [line.split() for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return done.returncode, sorted(words[1].split("/")[1] for words in named)
 
 
-@pytest.mark.parametrize(
-    ("where", "text", "ci", "expected"),
-    [
-        ("contract", SKIPS.format(reason=NOT_HERE), "1", (1, "1 failed")),
-        ("parity", SKIPS.format(reason=NOT_HERE), "1", (1, "1 failed")),
-        ("tensorflow", SKIPS.format(reason=NOT_HERE), "1", (1, "1 failed")),
-        ("contract", SKIPS.format(reason=NOT_HERE), "", (0, "1 skipped")),
-        ("reports", SKIPS.format(reason=NOT_HERE), "1", (0, "1 skipped")),
-        ("contract", SKIPS.format(reason="needs a GPU"), "1", (0, "1 skipped")),
-        ("contract", MODULE, "1", (2, "1 error")),
-    ],
-)
-def test_a_skipped_backend_test_is_a_failure_in_ci_only(
-    tmp_path: Path, where: str, text: str, ci: str, expected: tuple[int, str]
-) -> None:
-    assert outcome(tmp_path, where, text, ci) == expected
+def test_a_skipped_backend_test_is_a_failure_in_ci_unless_this_machine_cannot_run_it(tmp_path: Path) -> None:
+    skipped = dict.fromkeys(("contract", "parity", "tensorflow", "reports"), NOT_HERE)
+    allowed = {"torch": SKIPS.format(reason="needs a GPU")}
+    assert failing(tmp_path, skipped | allowed, "1") == (1, ["contract", "parity", "tensorflow"])
+
+
+def test_a_backend_test_may_be_skipped_where_it_is_not_ci(tmp_path: Path) -> None:
+    assert failing(tmp_path, {"contract": NOT_HERE}, "") == (0, [])
+
+
+def test_a_backend_test_that_skips_itself_while_it_is_imported_is_an_error_in_ci(tmp_path: Path) -> None:
+    assert failing(tmp_path, {"contract": MODULE}, "1") == (2, ["contract"])

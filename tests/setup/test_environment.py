@@ -169,7 +169,8 @@ def test_the_shell_and_python_compute_the_same_key(repository: Repository) -> No
 
 
 @pytest.mark.parametrize(
-    "changed", ["pyproject.toml", "bench/setup/horovod_wheel.py", "locks/torch.txt", ".venv/pyvenv.cfg"]
+    "changed",
+    ["pyproject.toml", "bench/setup/horovod_wheel.py", "bench/setup/nccl.py", "locks/torch.txt", ".venv/pyvenv.cfg"],
 )
 def test_the_key_changes_with_each_file_that_the_set_up_reads(repository: Repository, changed: str) -> None:
     shell = f"source '{repository.root}/bench/setup/ready.sh' && paceline_key"

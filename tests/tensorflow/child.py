@@ -1,12 +1,10 @@
-"""One process, one framework: `python -P child.py SIDE FOLDER`. Reads FOLDER/plan.json, writes FOLDER/SIDE-RANK.pickle.
+"""One process: `python -P child.py SIDE FOLDER`. Reads FOLDER/plan.json, writes FOLDER/SIDE-RANK.pickle.
 
-SIDE is one of the functions below: `bare`, `mirrored`, `horovod` run a backend, `reference` runs transformers and
-torch.optim on the same checkpoint and the same batches.
+SIDE is one of the functions below, each of which runs a backend of its name.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -15,36 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from given import (
-    STEPS,
-    TRAINED,
-    UPDATES,
-    Arrays,
-    Seen,
-    batch,
-    gradients,
-    in_two,
-    joint,
-    remade,
-    share,
-    trial,
-    world,
-)
+from given import Seen, batch, in_two, joint, share, trial, world
 
 from bench.protocols import Backend, World
-from bench.records import LossScale, Optimizer
+from bench.records import LossScale
 
-HUGE = 1e30  # as a loss weight: too much for float16
-
-
-def values(backend: Backend, kind: str) -> dict[tuple[int, str], np.ndarray]:
-    return {(tensor.replica, tensor.name): tensor.value.copy() for tensor in backend.tensors(kind)}
+STEPS = 4
 
 
-def reference(plan: Seen) -> Seen:
-    from by_torch import reference as by_torch
-
-    return by_torch(plan)
+def values(backend: Backend, kind: str) -> dict[str, np.ndarray]:
+    """Of the first replica."""
+    return {tensor.name: tensor.value.copy() for tensor in backend.tensors(kind) if tensor.replica == 0}
 
 
 # ---- one device -------------------------------------------------------------------------------------------------
@@ -55,67 +34,38 @@ def bare(plan: Seen) -> Seen:
 
     backend = Bare()
     backend.start(world(0, 1, 1))
-    seen: Seen = {}
-    for name, (optimizer, task) in TRAINED.items():
-        backend.build(trial("tf_bare", optimizer, task), Path(plan[task]))
-        seen |= {f"{name} {key}": value for key, value in twenty_steps(backend, task).items()}
-    backend.build(trial("tf_bare", "plain_sgd", dropout=0.25), Path(plan["pretraining"]))
-    seen["updated"] = {name: updated(backend, wanted, plan) for name, wanted in UPDATES.items()}
-    seen["predicted with dropout"] = [backend.evaluate(batch("pretraining", 0)) for _ in range(2)]
-    backend.step(batch("pretraining", 0), True)
+    seen: Seen = {"loaded": {task: loaded(backend, plan, task) for task in ("ner", "classification", "pretraining")}}
+    backend.step(joint(batch(0, replicas=2)), True)
+    seen["gradient"] = values(backend, "gradient")
+    for step in range(1, STEPS):
+        backend.step(joint(batch(step, replicas=2)), True)
+    seen["traces"] = backend._functions[True].experimental_get_tracing_count()
+    seen["facts"], seen["tensors"] = backend.facts(), backend.tensor_settings()
     backend.optimizer.learning_rate.assign(0.5)
     backend.optimizer.decays[0] = 0.125
     backend.bindings[3].layer.epsilon = 0.25
     seen["changed facts"], seen["changed tensors"] = backend.facts(), backend.tensor_settings()
-    backend.build(trial("tf_bare", "plain_sgd"), Path(plan["pretraining"]))
-    backend.step(joint(batch("pretraining", 0, replicas=2)), True)
-    seen["joint gradient"] = values(backend, "gradient")
     seen["compiled"] = compiled(backend, plan)
     backend.stop()
     return seen
 
 
-def twenty_steps(backend: Any, task: str) -> Seen:
-    seen: Seen = {"start": {tensor: value for (_, tensor), value in values(backend, "weight").items()}}
-    seen["predicted"] = backend.evaluate(batch(task, 0))
-    for step in range(STEPS):
-        backend.step(batch(task, step), True)
-    backend.fence()
-    losses = backend.losses()
-    scales = [[batch(task, step).global_weights[head] for head in losses.heads] for step in range(STEPS)]
-    seen["first"] = losses.numerators[0, 0], losses.weights[0, 0]
-    seen["losses"] = (losses.numerators[:, 0] / scales).sum(-1)
-    seen["facts"], seen["tensors"] = backend.facts(), backend.tensor_settings()
-    seen["exchanges"], seen["planted"] = backend.exchanges(), list(backend.planted([3.0]))
-    seen["variables"] = len({id(binding.variable) for binding in backend.bindings})
-    seen["traces"] = backend._functions[True].experimental_get_tracing_count()
-    return seen
-
-
-def updated(backend: Any, wanted: Optimizer, plan: Seen) -> Arrays:
-    """The weights after three updates by given gradients."""
-    from backends._tensorflow_keras import tf
-    from backends._tensorflow_optimizer import build_optimizer
-    from backends._tensorflow_step import Update
-    from backends._tensorflow_weights import load
-
-    load(backend.bindings, Path(plan["pretraining"]) / "model.safetensors")
-    optimizer = build_optimizer(wanted, backend.bindings, backend.shapes)
-    apply = tf.function(Update(optimizer, backend.bindings, wanted.clip_norm, None), autograph=False)
-    for step in range(3):
-        given = gradients(backend.shapes, step)
-        rate = tf.constant(wanted.learning_rate_at(step), tf.float64)
-        apply([tf.constant(binding.to_keras(given[binding.name])) for binding in backend.bindings], rate)
-    return {tensor.name: tensor.value for tensor in backend.tensors("weight")}
+def loaded(backend: Any, plan: Seen, task: str) -> Seen:
+    """What it built from the checkpoint of the task."""
+    backend.build(trial("tf_bare", "adamw", task), Path(plan[task]))
+    return {
+        "weights": values(backend, "weight"),
+        "variables": len({id(binding.variable) for binding in backend.bindings}),
+        "parameters": backend.facts().parameter_elements,
+    }
 
 
 def compiled(backend: Any, plan: Seen) -> Seen:
     """The gradients of the first batch in two microbatches, in float16."""
     changes = {"compute": "float16", "compile": True, "loss_scale": LossScale(initial=1024.0)}
     backend.build(trial("tf_bare", "plain_sgd", **changes), Path(plan["pretraining"]))
-    backend.step(in_two(joint(batch("pretraining", 0, replicas=2))), True)
-    backend.fence()
-    return {"gradient": values(backend, "gradient"), "facts": backend.facts(), "losses": backend.losses()}
+    backend.step(in_two(joint(batch(0, replicas=2))), True)
+    return {"gradient": values(backend, "gradient"), "facts": backend.facts()}
 
 
 # ---- wrappers ---------------------------------------------------------------------------------------------------
@@ -124,17 +74,17 @@ def compiled(backend: Any, plan: Seen) -> Seen:
 def mirrored(plan: Seen) -> Seen:
     from backends.tf_mirrored import Backend as Mirrored
 
-    return exchanging(Mirrored, world(0, 1, 2), plan, "bfloat16")
+    return exchanging(Mirrored, world(0, 1, 2), plan)
 
 
 def horovod(plan: Seen) -> Seen:
     from backends.tf_horovod import Backend as Horovod
 
-    return exchanging(Horovod, world(int(os.environ["HOROVOD_RANK"]), 2, 1), plan, "float16")
+    return exchanging(Horovod, world(int(os.environ["HOROVOD_RANK"]), 2, 1), plan)
 
 
-def exchanging(kind: type[Any], place: World, plan: Seen, wire: str) -> Seen:
-    """A local and a full step of SGD from the same weights, and what reached the exchange."""
+def exchanging(kind: type[Any], place: World, plan: Seen) -> Seen:
+    """What is in the graphs of a local and of a full step, and what reached the exchange."""
     from backends._tensorflow_graph import communication
     from backends._tensorflow_keras import tf
 
@@ -148,26 +98,17 @@ def exchanging(kind: type[Any], place: World, plan: Seen, wire: str) -> Seen:
     backend = Observed()
     backend.start(place)
     backend.build(trial(kind.__module__, "plain_sgd", replicas=2), Path(plan["pretraining"]))
-    own = share(batch("pretraining", 0, replicas=2), place)
-    seen: Seen = {"start": values(backend, "weight"), "exchanges before": backend.exchanges()}
-    backend.snapshot()
+    own, seen = share(batch(0, replicas=2), place), {}
     for name, exchange in (("local", False), ("full", True)):
         backend.step(own, exchange)
-        backend.fence()
-        seen[f"{name} gradient"], seen[name] = values(backend, "gradient"), values(backend, "weight")
-        seen[f"{name} communication"] = communication(backend.traced[exchange].graph)
-        backend.restore()
+        seen[name] = communication(backend.traced[exchange].graph)
     inputs = {name: tf.constant(array[0, 0]) for name, array in own.arrays.items()}
     with tf.GradientTape() as tape:
         loss = tf.add_n(backend.model.losses(inputs)[0])
     embeddings = backend.model.encoder.get_layer("segment_embedding").embeddings.value
     seen["unconverted"] = type(tape.gradient(loss, embeddings)).__name__
-    seen["reached"], seen["facts"], seen["exchanges"] = list(reached), backend.facts(), backend.exchanges()
-    planted = [1.0, 4.0][place.rank : place.rank + place.local_replicas] if place.size == 2 else [1.0, 4.0]
-    seen["planted"] = list(backend.planted(planted))
-    seen["predicted"] = backend.evaluate(batch("pretraining", 0)) if place.rank == 0 else None
+    seen["reached"], seen["facts"] = list(reached), backend.facts()
     seen["dishonest"] = dishonest(backend, kind)
-    seen["scaled"] = scaled(backend, place, plan, wire)
     backend.stop()
     return seen
 
@@ -203,49 +144,7 @@ def dishonest(backend: Any, kind: type[Any]) -> Seen:
     return {"names": [each.name for each in bindings], "tensors": exchanged_tensors(traced[0])}
 
 
-def scaled(backend: Any, place: World, plan: Seen, wire: str) -> Seen:
-    """Of a float16 trial: scale and weights after good steps, after one that overflows on replica 1, and after a
-    restore. The batch is repeated."""
-    settings = {"compute": "float16", "wire": wire, "loss_scale": LossScale(initial=1024.0, growth_steps=2)}
-    backend.build(trial("tf", "adamw", "ner", replicas=2, **settings), Path(plan["ner"]))
-    good = batch("ner", 0, replicas=2)
-    weights = good.arrays["label_weights"].copy()
-    weights[:, 1] *= HUGE
-    bad = remade(good, arrays={**good.arrays, "label_weights": weights})
-    seen: Seen = {}
-    for name, given in (("one", good), ("two", good), ("overflow", bad), ("after", good)):
-        if name == "overflow":
-            backend.snapshot()
-        backend.step(share(given, place), True)
-        seen[name] = state(backend)
-    backend.restore()
-    seen["restored"] = state(backend)
-    return {
-        **seen,
-        "exchanges": backend.exchanges(),
-        "facts": backend.facts(),
-        "planted": list(backend.planted([0.1] * 2)),
-    }
-
-
-def state(backend: Any) -> Seen:
-    """On each local replica."""
-    backend.fence()
-    scale = backend.update.scale
-    named = {"scale": scale.scale, "used": scale.used, "skipped": scale.skipped, "steps": backend.optimizer.steps}
-    found = {name: [float(copy.numpy()) for copy in backend.local_values(value)] for name, value in named.items()}
-    return {**found, "digests": digests(backend)}
-
-
-def digests(backend: Any) -> list[str]:
-    """One per local replica, over all weights."""
-    hashes = [hashlib.sha256() for _ in range(backend.world.local_replicas)]
-    for tensor in backend.tensors("weight"):
-        hashes[tensor.replica].update(tensor.value.data)
-    return [each.hexdigest() for each in hashes]
-
-
-SIDES = {"bare": bare, "mirrored": mirrored, "horovod": horovod, "reference": reference}
+SIDES = {"bare": bare, "mirrored": mirrored, "horovod": horovod}
 
 
 def main(side: str, folder: Path) -> None:

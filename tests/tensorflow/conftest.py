@@ -26,7 +26,6 @@ NEEDS = {
     "bare": ("keras_hub",),
     "mirrored": ("keras_hub",),
     "horovod": ("keras_hub", "horovod"),
-    "reference": ("torch", "transformers"),
 }
 
 Sides = Callable[[str], list[dict[str, Any]]]

@@ -122,6 +122,40 @@ def compile_without_code(backend: Any) -> None:
     backend.compiler._inductor = lookup_backend("aot_eager")
 
 
+def replay_in_place(backend: Any) -> None:
+    """Compiled passes that behave as CUDA graphs do: what one returns, gradients included, lies where its last run
+    left it, and is gone when the next step begins. Without a C++ compiler."""
+    import torch
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    returned: list[Any] = []  # of all passes, in the memory of their recordings
+
+    def recorded(graph: Any, _: Any) -> Any:
+        own: list[Any] = []
+
+        def replay(*inputs: Any) -> list[Any]:
+            outputs = graph(*inputs)
+            if not own:
+                own.extend(each if each is None else each.clone() for each in outputs)
+                returned.extend(each for each in own if each is not None and each.is_floating_point())
+            for memory, output in zip(own, outputs, strict=True):
+                if memory is not None:
+                    memory.copy_(output)
+            return [memory if memory is None else memory.detach() for memory in own]
+
+        return make_boxed_func(replay)
+
+    def begin() -> None:
+        for each in returned:
+            each.fill_(float("nan"))
+
+    torch.compiler.cudagraph_mark_step_begin = begin
+    backend.recorded = backend.compiler.records = True
+    backend.compiler._inductor = aot_autograd(fw_compiler=recorded, bw_compiler=recorded)
+    backend.network.compile_training(backend.compiler)
+
+
 def exchange(rank: Rank, again: Callable[[Any], Any]) -> Seen:
     """What exchanges() tells of an honest backend, and of others. `again` reduces a gradient once more."""
     options = {"bucket_cap_mb": 0.03} if rank.module.__name__.endswith("ddp") else {}
@@ -177,10 +211,12 @@ def ddp(rank: Rank) -> Seen:
 
 
 def presets(rank: Rank) -> Seen:
-    """Steps of two microbatches, full and local ones in turn, and a planted gradient, with either preset."""
+    """Steps of two microbatches, full and local ones in turn, and a planted gradient, with either preset, and with what
+    `tuned` does on a GPU."""
     seen: Seen = {}
-    for name in ("plain", "tuned"):
-        backend = rank.build(compile_without_code if name == "tuned" else None, preset=name)
+    changes = {"plain": None, "tuned": compile_without_code, "recorded": replay_in_place}
+    for name, change in changes.items():
+        backend = rank.build(change, preset="plain" if name == "plain" else "tuned")
         for step in range(4):
             backend.step(halved(rank.batch(step)), True)
             backend.snapshot()

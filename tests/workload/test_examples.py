@@ -73,7 +73,7 @@ def test_a_malformed_file_is_refused_with_its_line(tmp_path: Path, content: str,
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"text": ["x"]}, "has no column 'label'; its columns are text"),
+        ({"text": ["x"]}, "has no column 'label'; its columns are ['text']"),
         ({"text": ["x"], "label": [0.5]}, "column 'label' has type double, allowed is string or integer"),
         ({"text": ["x", None], "label": ["a", "b"]}, "a.parquet, row 2: the text is empty"),
         ({"text": ["x", "y"], "label": ["a", None]}, "a.parquet, row 2: the label is empty"),

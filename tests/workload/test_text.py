@@ -78,7 +78,7 @@ def test_parquet_rows_that_are_lines_of_wikitext_become_articles(tmp_path: Path)
 
 def test_parquet_without_text_names_its_columns(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", body=["one"], label=[1])
-    with pytest.raises(UserError, match=r"a\.parquet has no column 'text'; its columns are body, label"):
+    with pytest.raises(UserError, match=r"a\.parquet has no column 'text'; its columns are \['body', 'label'\]"):
         read_source(path)
 
 

@@ -109,7 +109,7 @@ class Backend(TensorFlowBackend):
         operations = [each for each in operations if each.type.startswith(("CollectiveReduce", "CollectiveGather"))]
         hints = {each.get_attr("communication_hint").decode() for each in operations}
         if len(hints) == 1:
-            return hints.pop(), f"{sorted({each.type for each in operations})} in the traced graph"
+            return hints.pop(), f"{', '.join(sorted({each.type for each in operations}))} in the traced graph"
         return "unknown", "no collective operation with one communication hint is in the traced graph"
 
 

@@ -9,8 +9,8 @@ from bench.stats import Estimate
 from reports import chart, columns, compare
 from reports.measure import Measured, no_p99
 from reports.quality import Quality
-from reports.table import Row
-from reports.text import DASH, difference, interval, number, one_line, percent, size
+from reports.table import IN_PROCESS, Row
+from reports.text import DASH, counted, difference, interval, number, one_line, percent, size
 
 LABEL_LETTERS = 60
 
@@ -27,7 +27,7 @@ class Bar:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row as the page shows it. `at` in the exported rows; `cells` are its numbers, `text` what stands in their
-    place."""
+    place. `how` it was launched."""
 
     at: int
     row: Row
@@ -37,14 +37,15 @@ class Line:
     color: int
     bar: Bar | None
     precision: str
+    how: str
 
 
 def lines(found: Sequence[Row], exported: Sequence[Mapping[str, columns.Cell]]) -> list[Line]:
-    """`exported`: the rows of the JSON export, in the order of `found`."""
+    """`exported`: the rows of the JSON export, in the order of `found`. As the chart has them, fastest first."""
     places = chart.colors(found)
     speeds = [row.measured.samples_per_second for row in found if row.measured]
     reach = max((speed.high or speed.point for speed in speeds), default=1.0)
-    return [
+    made = [
         Line(
             at,
             row,
@@ -54,9 +55,21 @@ def lines(found: Sequence[Row], exported: Sequence[Mapping[str, columns.Cell]]) 
             places[row.trial.backend],
             _bar(row.measured.samples_per_second, reach) if row.measured else None,
             compare.precision(row.trial),
+            how(row),
         )
         for at, (row, cells) in enumerate(zip(found, exported, strict=True))
     ]
+    order = {row.trial_id: place for place, row in enumerate(chart.ordered(found))}
+    return sorted(made, key=lambda line: order[line.row.trial_id])
+
+
+def how(row: Row) -> str:
+    """ "2 replicas in 1 process, started by horovodrun"."""
+    kind = {"bare": "bare (no wrapper), ", "solo": "alone, "}.get(row.mode, "")
+    replicas = row.trial.replicas
+    shared = "" if row.processes in (None, replicas) else f" in {counted(row.processes, 'process', 'processes')}"
+    by = "paceline itself" if row.trial.launcher == "local" else row.trial.launcher
+    return f"{kind}{counted(replicas, 'replica')}{shared}, started by {by}"
 
 
 def choices(found: Sequence[Line]) -> dict[str, list[str]]:
@@ -81,12 +94,12 @@ def _texts(row: Row, found: Measured) -> dict[str, str]:
         "input_wait_share": percent(found.input_wait_share),
         "cpu_cores": number(found.cpu_cores, 3),
         "rss_bytes": size(found.rss_bytes),
-        "sent_bytes_per_step": size(found.sent_bytes_per_step),
+        "sent_bytes_per_step": IN_PROCESS if row.in_process else size(found.sent_bytes_per_step),
         "received_bytes_per_step": size(found.received_bytes_per_step),
         "first_step_s": number(found.first_step_s, 3),
         "setup_s": number(found.setup_s, 3),
         "efficiency": percent(row.efficiency.point if row.efficiency else None),
-        "loss_difference": difference(row.loss_difference),
+        "loss_difference": "reference" if row.loss_reference == row.trial_id else difference(row.loss_difference),
     }
     for name in ("tokens_real_per_second", "tokens_padded_per_second"):
         estimate: Estimate | None = getattr(found, name)

@@ -140,8 +140,12 @@ def _said(name: str, value: Scalar) -> str:
 
 
 def precision(trial: Trial) -> str:
-    """As asked, in words; one device has no wire."""
-    return f"{trial.compute} on a {trial.wire} wire" if trial.replicas > 1 else trial.compute
+    """As asked, in words; one device exchanges nothing."""
+    if trial.replicas == 1:
+        return f"computed in {trial.compute}"
+    if trial.compute == trial.wire:
+        return f"computed and exchanged in {trial.compute}"
+    return f"computed in {trial.compute}, exchanged in {trial.wire}"
 
 
 def describe(trial: Trial, others: Sequence[Trial], across: bool = False) -> str:

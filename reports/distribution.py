@@ -14,7 +14,7 @@ from bench.stats import Integers
 from reports import measure
 from reports.columns import plain
 from reports.load import LoadedRun, once
-from reports.measure import P99_WINDOWS, Measured
+from reports.measure import Measured
 from reports.table import Row
 from reports.windows import Flags, LaunchWindows
 
@@ -102,8 +102,7 @@ def as_columns(found: Distribution) -> list[dict[str, Any]]:
 
 
 def _of_launch(found: Distribution, one: Series) -> dict[str, Any]:
-    p50, p95, p99 = (stats.quantile(one.counted, share) for share in (0.5, 0.95, 0.99))
-    line = _line(found, one.launch, one.counted, (p50, p95, p99 if len(one.counted) >= P99_WINDOWS else None))
+    line = _line(found, one.launch, one.counted, measure.quantiles(one.counted))
     return line | {"warmup_windows": one.warmup, "outliers": stats.num_outliers(one.counted)}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.records import Environment, Facts, Result, TrialResult
 from reports.table import gates
-from reports.text import DASH, counted, size
+from reports.text import DASH, counted, number, size
 
 VALUES = 16  # different ones of a fact that are told
 
@@ -91,7 +91,7 @@ def environment(found: Environment) -> list[tuple[str, str]]:
         ("CPU", found.cpu),
         ("cores", found.cores),
         ("memory", size(found.memory_bytes)),
-        ("load average before the run", found.load_average),
+        ("load average before the run", None if found.load_average is None else number(found.load_average, 2)),
         ("CPU governor", found.governor),
         ("Python", found.python),
         ("paceline", found.paceline),

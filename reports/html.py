@@ -10,7 +10,9 @@ from markupsafe import Markup
 from reports import compare, evidence, export, logs, page, relative, trust
 from reports.launches import drift, launches
 from reports.load import LoadedRun
+from reports.orders import flips
 from reports.quality import cautions
+from reports.question import question
 from reports.sections import SECTIONS, drawn
 from reports.table import Row, rows
 from reports.verdict import headline, learners, not_compared, verdicts
@@ -65,7 +67,9 @@ def _argued(run: LoadedRun, found: Sequence[Row]) -> dict[str, Any]:
         "trust": trust.summary(checks),
         "launches": made,
         "drift": drifted,
-        "notes": _notes(found),
+        "notes": [*_notes(found), *flips(run.result, found)],
+        "question": question(run.result),
+        "over": trust.steps(run.result),
     }
 
 

@@ -12,7 +12,7 @@ from reports.measure import Measured, no_p99
 from reports.precision import Axis, said
 from reports.quality import Quality, cautions
 from reports.scaling import Against, Point, Scaling, scalings
-from reports.table import Row, rows
+from reports.table import IN_PROCESS, Row, rows
 from reports.text import DASH, counted, interval, number, one_line, percent, size
 from reports.verdict import equality, learners, not_compared, verdicts
 from reports.verification import unverified
@@ -27,9 +27,9 @@ _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _OPENING = re.compile(r"^(?:[-+>#=]|\d+[.)])")
 _HEADINGS = (
     "backend", "replicas", "status", "compute", "wire", "samples/s", "95 % interval", "launches", "against bare",
-    "95 % interval", "caveats", "step median ms", "step p95 ms", "step p99 ms", "outliers",
-    "tokens/s real", "tokens/s padded", "input wait", "CPU cores",
-    "RSS max", "sent per step", "first step s", "set-up s",
+    "95 % interval", "caveats", "window median, ms per step", "step p95 ms", "step p99 ms", "outliers",
+    "tokens/s real", "tokens/s padded", "input wait", "cores busy, all ranks",
+    "memory (RSS) of one rank, max", "sent per step, all ranks", "first step s", "set-up s",
 )  # fmt: skip
 _SCALING_HEADINGS = (
     "backend", "replicas", "samples/s", "speed-up on bare", "efficiency against bare", "speed-up on itself alone",
@@ -167,7 +167,7 @@ def _speed_cells(row: Row, found: Measured) -> list[str]:
         percent(found.input_wait_share),
         number(found.cpu_cores, 3),
         size(found.rss_bytes),
-        size(found.sent_bytes_per_step),
+        IN_PROCESS if row.in_process else size(found.sent_bytes_per_step),
         number(found.first_step_s, 3),
         number(found.setup_s, 3),
     ]

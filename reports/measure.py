@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import stats
 from bench.records import TrialResult
 from bench.stats import Estimate, Integers, Pace
 from reports.windows import LaunchWindows, NotWhole, Windows
 
-P99_WINDOWS = 100  # of fewer, p99 is little else than the slowest one
+P95_WINDOWS = 20
+P99_WINDOWS = 100  # of fewer, p95 and p99 are little else than the slowest one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Measured:
 
     launch_rates        samples per second, one per launch, in order of repeat
     *_per_second        over launches; step_ms_* and skew_ms_median over all job windows, per step
-    step_ms_p99         None below P99_WINDOWS windows
+    step_ms_p95, p99    None below P95_WINDOWS, P99_WINDOWS windows
     windows, outliers   job windows of all launches, and how many of them lie beyond Tukey's fences; none is left out
     setup_s             start and build, first_step_s: slowest rank, median over launches
     input_wait_share    of the ranks' window time, 0 to 1
@@ -90,6 +92,7 @@ def measure(result: TrialResult, windows: Windows) -> Measured:
     durations = np.concatenate([one.duration_ns for one in paces])
     skews = np.concatenate([one.skew_ns for one in paces])
     step_ms = durations / steps / 1e6
+    middle, p95, p99 = quantiles(step_ms)
     rates = [stats.throughput(one.samples, one.duration_ns) or 0.0 for one in paces]
     whole = stats.over_launches(rates)
     if whole is None:
@@ -99,9 +102,9 @@ def measure(result: TrialResult, windows: Windows) -> Measured:
         samples_per_second=whole,
         tokens_real_per_second=_tokens(launches, paces, "tokens_real"),
         tokens_padded_per_second=_tokens(launches, paces, "tokens_padded"),
-        step_ms_median=stats.quantile(step_ms, 0.5),
-        step_ms_p95=stats.quantile(step_ms, 0.95),
-        step_ms_p99=stats.quantile(step_ms, 0.99) if len(step_ms) >= P99_WINDOWS else None,
+        step_ms_median=middle,
+        step_ms_p95=p95,
+        step_ms_p99=p99,
         windows=len(step_ms),
         outliers=stats.num_outliers(step_ms),
         skew_ms_median=stats.quantile(skews / steps / 1e6, 0.5),
@@ -113,6 +116,13 @@ def measure(result: TrialResult, windows: Windows) -> Measured:
         received_bytes_per_step=_network(launches, "received_bytes", steps),
         sent_bytes_per_step=_network(launches, "sent_bytes", steps),
     )
+
+
+def quantiles(step_ms: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
+    """Median, p95 and p99, these from as many windows on as they need."""
+    needed = ((0.5, 1), (0.95, P95_WINDOWS), (0.99, P99_WINDOWS))
+    middle, p95, p99 = (stats.quantile(step_ms, share) if len(step_ms) >= few else None for share, few in needed)
+    return middle, p95, p99
 
 
 def no_p99(found: Measured) -> str | None:

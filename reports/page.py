@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports.caveats import unsettled
 from reports.text import DASH, clean, counted, difference, interval, number, one_line, percent, size, when
 
+_CODE = re.compile(r"`([^`]*)`")
 WIDE_INCHES, NARROW_INCHES = 10.0, 4.6
 
 
@@ -22,6 +24,7 @@ def environment() -> Environment:
     made.globals |= {
         "number": number, "percent": percent, "interval": interval, "one_line": one_line, "size": size,
         "counted": counted, "difference": difference, "unsettled": unsettled, "shown": shown, "when": when,
+        "coded": coded,
         "dash": DASH,  # a constant none would be escaped before it could become one
     }  # fmt: skip
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
@@ -39,6 +42,15 @@ def shown(value: str | int | float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return number(value) if isinstance(value, float) else DASH if value is None else one_line(value, 120)
+
+
+def coded(text: str) -> Markup:
+    """Escaped; what stands between backticks in our own sentences as code.
+
+    >>> coded("`a` < `b`")
+    Markup('<code>a</code> &lt; <code>b</code>')
+    """
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(clean(text)))))
 
 
 def policy(style: str, script: str | None = None) -> str:

@@ -91,7 +91,9 @@ def _arithmetic(row: Row) -> str:
 
 AXES = (
     Axis("allreduce", "Ring or tree: the all-reduce", ("allreduce",), _ran, "ring"),
-    Axis("precision", "Precision", ("compute", "wire", "loss_scale."), _arithmetic, "float32 on a float32 wire"),
+    Axis(
+        "precision", "Precision", ("compute", "wire", "loss_scale."), _arithmetic, "computed and exchanged in float32"
+    ),
 )
 
 

@@ -49,10 +49,10 @@ def _memory(launch: LaunchWindows) -> Floats | None:
 
 # What a device tells of its windows belongs here too, one entry a quantity.
 QUANTITIES = (
-    Quantity("cpu_cores", "CPU cores", _cores),
-    Quantity("rss_bytes", "memory (RSS)", _memory),
-    Quantity("sent_bytes_per_step", "sent per step", _per_step("sent_bytes")),
-    Quantity("received_bytes_per_step", "received per step", _per_step("received_bytes")),
+    Quantity("cpu_cores", "cores busy, one rank", _cores),
+    Quantity("rss_bytes", "memory (RSS), one rank", _memory),
+    Quantity("sent_bytes_per_step", "sent per step, one rank", _per_step("sent_bytes")),
+    Quantity("received_bytes_per_step", "received per step, one rank", _per_step("received_bytes")),
 )
 
 

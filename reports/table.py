@@ -18,6 +18,7 @@ from reports.precision import Axis
 from reports.quality import Quality, quality, without_interval
 from reports.text import counted
 
+IN_PROCESS = "in one process"  # in the place of the bytes that are sent
 Status = Literal["ok", "failed", "not_selectable", "withheld"]
 
 
@@ -27,6 +28,7 @@ class Row:
 
     status              "withheld": it ran, and a gate or its windows forbid a speed
     reason              why it is not ok
+    processes           of one launch, all hosts together; None: nobody said
     no_interval         why its numbers have no interval
     efficiency          R(N) / (N R(1)) against `baseline`, the bare run of the same framework and work
     scaling             "weak": each replica has the bare run's batch; "strong": all together have it; None: one replica
@@ -51,6 +53,7 @@ class Row:
     status: Status
     reason: str | None
     launches: int
+    processes: int | None
     measured: Measured | None
     no_interval: str | None
     efficiency: Estimate | None
@@ -69,6 +72,11 @@ class Row:
     allreduce_evidence: str | None
     quality: Quality | None
     verified: Verified | None
+
+    @property
+    def in_process(self) -> bool:
+        """Replicas in one process exchange in its memory: no connection carries it, and no bytes are counted."""
+        return self.processes == 1 < self.trial.replicas
 
     @property
     def mismatch(self) -> str | None:
@@ -150,6 +158,7 @@ def _row(result: Result, trial: TrialResult, run: LoadedRun, label: str) -> Row:
         status=status,
         reason=reason,
         launches=launches,
+        processes=len(trial.repeats[0].hosts) or None if trial.repeats else None,
         measured=_without_intervals(measured) if measured and result.quick else measured,
         no_interval=_no_interval(result, launches) if measured else None,
         efficiency=None,

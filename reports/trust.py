@@ -8,12 +8,12 @@ from typing import Literal
 
 from bench.records import Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
-from reports import caveats, pairs
+from reports import caveats, pairs, planning
 from reports.launches import Drift
 from reports.pairs import is_level, listed
 from reports.table import Row, gates
 from reports.text import counted, difference, percents
-from reports.verdict import contests, equality, verdicts
+from reports.verdict import Verdict, contests, equality, verdicts
 
 State = Literal["good", "plain", "bad"]
 # What the gates between trials look at, in words.
@@ -81,15 +81,17 @@ def _compared(result: Result, rows: Sequence[Row]) -> list[str]:
     said = [f"Compared between trials: {', '.join(looked)}."] if looked else []
     apart = [row.loss_difference for row in rows if row.measured and row.loss_difference is not None]
     if apart:
-        most, over = max(apart), _steps(result)
+        most, over = max(apart), steps(result)
         largest = f"Largest relative difference of any step's loss{over}: {difference(most)}."
         said.append(largest if most else f"Losses equal to the last digit{over}.")
-    if any(row.measured and not row.verified for row in rows):
-        said.append("Gradients and updates were not compared in all: paceline verify does it.")
+    lacking = [row.measured is not None and not row.verified for row in rows]
+    if any(lacking):
+        whose = "" if sum(lacking) == sum(row.measured is not None for row in rows) else " of every trial"
+        said.append(f"Gradients and updates were not compared{whose}: `paceline verify` does it.")
     return said
 
 
-def _steps(result: Result) -> str:
+def steps(result: Result) -> str:
     """ " over 33 steps", where every launch has as many losses."""
     counts = {len(repeat.losses) for trial in result.trials for repeat in trial.repeats if repeat.losses}
     return f" over {counted(counts.pop(), 'step')}" if len(counts) == 1 else ""
@@ -147,7 +149,18 @@ def _precise(result: Result, rows: Sequence[Row]) -> Check:
     open_ = sum(one.outcome == "not shown" and not pairs.same(pairs.unshown(one.pairs)) for one in judged)
     if not open_:
         return Check(question, "good", f"Every comparison is decided. {widest}", "table")
-    return Check(question, "plain", f"{open_} of {counted(len(judged), 'comparison')} undecided. {widest}", "table")
+    said = [f"{open_} of {counted(len(judged), 'comparison')} undecided.", widest, *_next(result, rows, judged)]
+    return Check(question, "plain", " ".join(said), "table")
+
+
+def _next(result: Result, rows: Sequence[Row], judged: Sequence[Verdict]) -> list[str]:
+    """What would narrow the first comparison that is undecided, if anything can be said of it."""
+    for one, group in zip(judged, contests(result, rows), strict=True):
+        if one.outcome == "not shown" and not pairs.same(pairs.unshown(one.pairs)):
+            slow = group[1 + one.pairs.index(pairs.told(one.pairs))]
+            found = planning.next_step(result, group[0], slow)
+            return [found] if found else []
+    return []
 
 
 def _bounded(result: Result, rows: Sequence[Row]) -> list[tuple[Row, Estimate]]:

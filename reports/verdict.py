@@ -10,6 +10,7 @@ from bench import stats
 from bench.records import Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
 from reports import compare, pairs
+from reports.caveats import missed
 from reports.pairs import Pair, listed
 from reports.quality import Learner
 from reports.table import Row, finite, gates
@@ -28,6 +29,7 @@ class Verdict:
     """About one group of trials with equal work. `pairs` are in order of speed. `across`: of several precisions.
 
     work_difference   largest relative difference of any step's loss between the contenders; None: not known of each
+    unsettled         some launch of them may still have been warming up
     """
 
     work: str
@@ -38,6 +40,7 @@ class Verdict:
     absent: tuple[str, ...] = ()
     across: bool = False
     work_difference: float | None = None
+    unsettled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ def headline(found: Verdict) -> Headline | None:
     level = [pair for pair in found.pairs if not pair.shown]
     told = pairs.told(found.pairs).ratio
     bounds = interval(told, digits=3) or DASH
+    if not level and found.unsettled:
+        return Headline("Not yet", f"{bounds} times, but launches may still be warming up", words=True)
     if not level:
         return Headline(f"{number(told.point, 3)}\u00d7", bounds, words=False)
     among = f"{len(level) + 1} of {len(found.pairs) + 1} trials; " if len(level) < len(found.pairs) else ""
@@ -168,7 +173,16 @@ def _judge(result: Result, group: Sequence[Row], rows: Sequence[Row], across: bo
         return Verdict(work, "no verdict", refusal, first.label, against, absent, across)
     outcome: Outcome = "shown" if all(pair.shown for pair in against) else "not shown"
     sentence = pairs.sentence(_name(first, across), against) + (_apart(result, ranked) if across else "")
-    return Verdict(work, outcome, sentence, first.label, against, absent, across, _work_difference(ranked))
+    warming = _warming_up(ranked, across)
+    return Verdict(
+        work, outcome, sentence + warming, first.label, against, absent, across, _work_difference(ranked), bool(warming)
+    )
+
+
+def _warming_up(ranked: Sequence[Row], across: bool) -> str:
+    """Launches without a steady state leave any order open."""
+    told = [f"{whose} of {_name(row, across)}" for row in ranked if (whose := missed(row.warm_up))]
+    return f" Not for ranking yet: {listed(told)} may still have been warming up." if told else ""
 
 
 def _work_difference(ranked: Sequence[Row]) -> float | None:
@@ -240,11 +254,11 @@ def _unbounded(result: Result, ranked: Sequence[Row]) -> str | None:
     """Within each precision the losses must be the same, and between the precisions within their bounds."""
     found = _precisions(ranked)
     if len(found) < 2:
-        return f"Nothing to compare across precisions: only {found[0]} has a speed."
+        return f"Nothing to compare across precisions: only trials {found[0]} have a speed."
     for one in found:
         own = [row for row in ranked if compare.precision(row.trial) == one]
         if len(_passed(result, own, SAME_LOSSES)) < len(own) - 1:
-            return f"No verdict: no gate shows that the contenders in {one} did the same work."
+            return f"No verdict: no gate shows that the contenders {one} did the same work."
     bounded = {compare.precision(row.trial) for row in _passed(result, ranked, SAME_LOSSES_ACROSS)}
     if len(bounded) < len(found) - 1:
         unshown = [one for one in found if one not in bounded]
@@ -260,4 +274,4 @@ def _passed(result: Result, ranked: Sequence[Row], gate: str) -> list[Row]:
 def _name(row: Row, across: bool) -> str:
     """The label, with the precision that it does not already tell where several are compared."""
     told = all(f"{axis} {getattr(row.trial, axis)}" in row.label for axis in ("compute", "wire"))
-    return f"{row.label} in {compare.precision(row.trial)}" if across and not told else row.label
+    return f"{row.label} {compare.precision(row.trial)}" if across and not told else row.label

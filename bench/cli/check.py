@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STATUS = {"pass": 0, "regress": 1, "inconclusive": 3}
 
 
-@click.command()
+@click.command(short_help="Say whether a run is slower than its baseline.")
 @click.argument("run_folder", type=Path, metavar="RUN")
 @click.option("--baseline", "base", type=Path, help="Run folder to hold RUN against; else the store's reference.")
 @click.option("--store", "store_folder", type=Path, help="Folder of saved baselines.  [default: .baselines beside RUN]")

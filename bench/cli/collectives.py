@@ -34,7 +34,7 @@ MOST_SIZES = 1_000
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-@click.command()
+@click.command(short_help="Time the collective operations alone, over sizes.")
 @click.argument("study", type=Path, required=False)
 @click.option("--from", "least", default="4KiB", show_default=True, help="Smallest size of an operation.")
 @click.option("--to", "most", default="64MiB", show_default=True, help="Largest size.")

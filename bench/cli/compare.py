@@ -17,7 +17,7 @@ FORMATS = ("text", "md", "json", "html")
 NOTHING_COMPARED = 3
 
 
-@click.command()
+@click.command(short_help="Set runs against each other, trial by trial.")
 @click.argument("run_folders", type=Path, nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--across", multiple=True, metavar="KEY", help="May differ, and is named in the verdict: "
               "packages.torch, cpu, packages, trial.workload, ...; may be repeated.")  # fmt: skip

@@ -11,7 +11,7 @@ from bench.errors import UserError
 from reports.exports import FOLDER, FORMS
 
 
-@click.command()
+@click.command(short_help="Write a run as a document, tables, charts or logs.")
 @click.argument("run_folder", type=Path, metavar="RUN")
 @click.option("--to", "form", type=click.Choice(list(FORMS)), required=True)
 @click.option("-o", "--output", type=Path, help="Where to; `-`: standard output.  [default: RUN/exports]")

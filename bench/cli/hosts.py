@@ -8,12 +8,12 @@ from bench.cli.shared import on_termination
 from bench.errors import UserError
 
 
-@click.group()
+@click.group(short_help="Emulate hosts with links of known speed.")
 def hosts() -> None:
     """Hosts on this one machine, with links of known speed. Linux and root only."""
 
 
-@hosts.command()
+@hosts.command(short_help="Make a set of hosts, and say how to use it.")
 @click.option("--count", type=int, default=2, show_default=True, help="How many hosts.")
 @click.option("--rate", default="1gbit", show_default=True, help="Of each host's link, in each direction.")
 @click.option("--latency", help="One way, as in 2ms; needs netem in the kernel.")
@@ -34,7 +34,7 @@ def up(count: int, rate: str, latency: str | None, slots: int) -> None:
     click.echo(f"take them down       paceline hosts down {identifier}")
 
 
-@hosts.command()
+@hosts.command(short_help="Remove the named sets of hosts, or all.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def down(names: tuple[str, ...]) -> None:
     """Remove the named sets, or all: also leftovers of a killed `up` or `run`, and what still runs on them.

@@ -9,7 +9,7 @@ import click
 from bench.cli.shared import write
 
 
-@click.command("import")
+@click.command("import", short_help="Convert results of other benchmarks.")
 @click.argument("files", type=Path, nargs=-1, required=True, metavar="FILE...")
 @click.option("--format", "kind", type=click.Choice(["text", "csv", "json"]), default="text")
 @click.option("-o", "--output", type=Path, help="File to write; standard output if not given.")

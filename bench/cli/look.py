@@ -11,7 +11,7 @@ import bench
 from bench.errors import UserError
 
 
-@click.command()
+@click.command(short_help="Say what works on this machine, and why not.")
 def doctor() -> int:
     """Which backends, launchers, collectives and precisions work here, and why one does not."""
     from bench import catalog
@@ -30,7 +30,7 @@ def doctor() -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Write a commented study to start from.")
 @click.argument("path", type=Path, default=Path("study.yaml"))
 def init(path: Path) -> None:
     """Write a commented study to PATH to start from."""

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.quoting import printable
 
 
-@click.command()
+@click.command(short_help="Make the report of a run again.")
 @click.argument("run_folder", type=Path, metavar="RUN", required=False)
 @click.option("--history", "runs", type=Path, metavar="DIR", help="In place of RUN: all runs below DIR, through time.")
 @click.option("--format", "kind", type=click.Choice(["html", "csv", "json", "md", "text"]), default="html")
@@ -57,7 +57,7 @@ def _history(runs: Path | None, kind: str) -> tuple[str, Path]:
     return looking_back.render(runs, kind), runs / "history.html"
 
 
-@click.command()
+@click.command(short_help="Say what of a run is whole, and what to do.")
 @click.argument("run_folder", type=Path, metavar="RUN")
 def fsck(run_folder: Path) -> int:
     """Say what of RUN is whole, and what to do about the rest. Changes nothing."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.records import Plan, Result
 
 
-@click.command()
+@click.command(short_help="Show the trials of a study, and how long it takes.")
 @click.argument("study", type=Path)
 @click.option("--quick", is_flag=True, help="As `run --quick` would.")
 @click.option("--runs", type=Path, default=RUNS, help="Where earlier runs lie, for the estimated time.")
@@ -43,7 +43,7 @@ def plan(study: Path, quick: bool, runs: Path, **flags: Any) -> None:
     _show_plan(planned, cluster, runs)
 
 
-@click.command()
+@click.command(short_help="Run every trial of a study, and report.")
 @click.argument("study", type=Path, required=False)
 @click.option("--quick", is_flag=True, help="One repeat, few windows: a look, not a measurement.")
 @click.option("--runs", type=Path, default=RUNS, help="Folder for run folders.  [default: ./runs]")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 
 
-@click.command()
+@click.command(short_help="Measure programmed parts, to test the measuring.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the first scenario; the next ones follow.")
 @click.option("--simulated", type=click.IntRange(1), default=20, show_default=True, help="Scenarios with own clocks.")
 @click.option("--real", type=click.IntRange(0), default=2, show_default=True, help="Scenarios with real processes.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Make a small site of many runs.")
 @click.argument("folder", type=Path, metavar="RUNS")
 @click.option("--into", type=Path, help="Folder of the site.  [default: RUNS/site]")
 def site(folder: Path, into: Path | None) -> None:

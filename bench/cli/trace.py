@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.records import Traced
 
 
-@click.command()
+@click.command(short_help="Trace a run: when it computes, when it exchanges.")
 @click.argument("run_folder", type=Path, metavar="RUN")
 @click.option("--trial", "trials", multiple=True, metavar="ID", help="Only this one; may be repeated.")
 @click.option("--windows", type=click.IntRange(1, 100), help="Windows to trace, as many untraced beside.  [default: 3]")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.records import Verification, Verified, Worst
 
 
-@click.command()
+@click.command(short_help="Prove that the trials of a study do the same work.")
 @click.argument("study", type=Path)
 @click.option("--steps", type=click.IntRange(2, 10_000), default=10, show_default=True, help="Of every trial.")
 @click.option("--runs", type=Path, default=RUNS, help="Folder for run folders.  [default: ./runs]")

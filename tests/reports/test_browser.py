@@ -107,7 +107,7 @@ def test_the_summary_is_filtered_and_set_relative_and_says_how_much_is_left(brow
     controls.get_by_label("status").select_option("failed")
     assert (shown.count(), page.locator("#count").inner_text()) == (1, "1 of 7 trials")
     controls.get_by_label("status").select_option("")
-    controls.get_by_label("precision").select_option("bfloat16 on a float32 wire")
+    controls.get_by_label("precision").select_option("computed in bfloat16, exchanged in float32")
     assert shown.count() == 1
     controls.get_by_label("precision").select_option("")
     controls.get_by_label("find").fill("TREE")

@@ -255,8 +255,8 @@ def test_precisions_are_set_against_each_other_within_one_backend(tmp_path):
     (line,) = json.loads(render(precisions(tmp_path), "json"))["panels"]
     assert (line["axis"], line["value"], line["against"]) == (
         "precision",
-        "float16 on a float16 wire",
-        "float32 on a float32 wire",
+        "computed and exchanged in float16",
+        "computed and exchanged in float32",
     )
     assert line["ratio"] == pytest.approx(1.5, 1e-3)
 
@@ -291,7 +291,10 @@ def test_the_verdict_says_how_equal_the_work_was_and_what_speaks_against_trust(t
     ]
     write_run(tmp_path, trials)
     text = " ".join("".join(Page(render(tmp_path, "html")).texts).split())
-    assert "Work equal to 1.0e-04: the largest relative difference of any step's loss between them." in text
+    assert (
+        "Work equal to 1.0e-04: the largest relative difference of any step's loss from the first trial's over 2 steps."
+        in text
+    )
     assert "Can these numbers be trusted? Mostly: nothing speaks against it, 1 answer is open." in text
     trials[1][0].repeats[0].gates.append(GateOutcome(gate="weights", holds=False, sentence="they differ"))
     write_run(tmp_path, trials)

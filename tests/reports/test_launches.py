@@ -127,6 +127,13 @@ def test_launches_that_had_not_warmed_up_are_counted_in_every_document(tmp_path)
     assert (row["warmup_windows_most"], row["launches_unsettled"]) == (6, 1)
 
 
+def test_p95_wants_twenty_windows(tmp_path):
+    trials = [trial_result(name, 2, spread_over(windows)) for name, windows in (("torch_ddp", 20), ("tf_horovod", 19))]
+    enough, few = (row.measured for row in rows(load(write_run(tmp_path, trials))))
+    # of 20 values the 0.95 quantile lies 5 % of the way from the 19th to the 20th: 200 + 0.05 x 1800
+    assert (enough.step_ms_p95, few.step_ms_p95) == (pytest.approx(290), None)
+
+
 def spread_over(windows: int) -> list[Launch]:
     """Steps of 200 ms, and the last window ten times as slow."""
     slow = windows - 1

@@ -83,17 +83,17 @@ def test_one_precision_for_all_is_said_once_and_not_beside_every_trial(tmp_path)
 
 def test_another_precision_is_another_contest_and_both_are_named_across(tmp_path):
     assert judged(precisions(tmp_path)) == {
-        "pre-training of BERT-tiny, 2 replicas, float32 on a float32 wire": (
+        "pre-training of BERT-tiny, 2 replicas, computed and exchanged in float32": (
             "shown",
             "torch_ddp (compute float32, wire float32) is fastest: 1.25 times (95 % interval 1.22 to 1.28, 3 launches "
             "each) the samples per second of torch_horovod.",
         ),
-        "pre-training of BERT-tiny, 2 replicas, float16 on a float16 wire": (
+        "pre-training of BERT-tiny, 2 replicas, computed and exchanged in float16": (
             "no verdict",
             "Nothing to compare: only torch_ddp (compute float16, wire float16) has a speed.",
         ),
-        "pre-training of BERT-tiny, 2 replicas, across precisions: float32 on a float32 wire; "
-        "float16 on a float16 wire": (
+        "pre-training of BERT-tiny, 2 replicas, across precisions: computed and exchanged in float32; "
+        "computed and exchanged in float16": (
             "shown",
             "torch_ddp (compute float16, wire float16) is fastest: 1.50 times (95 % interval 1.46 to 1.54, 3 launches "
             "each) the samples per second of torch_ddp (compute float32, wire float32). "
@@ -123,12 +123,12 @@ def test_speeds_of_two_precisions_are_not_compared_until_a_gate_bounds_their_los
     assert (outcome, sentence[:58]) == ("no verdict", "No verdict: equality not shown; no gate bounds the losses ")
     outcome, sentence = list(judged(stacks(tmp_path, [("same losses", 1), (ACROSS, 2)], **changed)).values())[-1]
     assert outcome == "shown"
-    assert "torch_ddp in float32 on a float32 wire is fastest: 1.25 times" in sentence
+    assert "torch_ddp computed and exchanged in float32 is fastest: 1.25 times" in sentence
     assert sentence.endswith("the losses are within the bound of the lower precision.")
     # Bounded across, but the two float32 stacks were not shown to do the same.
     outcome, sentence = list(judged(stacks(tmp_path, [(ACROSS, 2)], **changed)).values())[-1]
     assert outcome == "no verdict"
-    assert sentence.startswith("No verdict: no gate shows that the contenders in float32 on a float32 wire")
+    assert sentence.startswith("No verdict: no gate shows that the contenders computed and exchanged in float32")
 
 
 @pytest.mark.parametrize(

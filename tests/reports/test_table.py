@@ -38,9 +38,9 @@ def test_speed_is_total_samples_over_the_slowest_ranks_time_without_warm_up(tmp_
     assert measured.launch_rates == (50.0,)
     assert measured.tokens_real_per_second.point == pytest.approx(3200)
     assert measured.tokens_padded_per_second.point == pytest.approx(6400)
-    # Windows of 5 steps: 200 ms and 600 ms a step; the median lies between, p95 at 95 % of the way.
+    # Windows of 5 steps: 200 ms and 600 ms a step; the median lies between; p95 wants 20 windows.
     assert measured.step_ms_median == pytest.approx(400)
-    assert measured.step_ms_p95 == pytest.approx(580)
+    assert measured.step_ms_p95 is None
     assert measured.skew_ms_median == pytest.approx(40)  # 100 ms and 300 ms a window of 5 steps
     assert measured.cpu_cores == pytest.approx(1.9)
 

@@ -130,8 +130,8 @@ def _with_reserve(found: regression.Finding) -> regression.Finding:
     """Launches of two runs tell nothing of how the machine itself changed between them."""
     if found.verdict != "regress":
         return found
-    reserve = "how much runs of the same work differ here is not known: fewer than three are saved (--save)"
-    return replace(found, sentence=f"{found.sentence}; {reserve}")
+    few = "fewer than three with several launches are saved (--save)"
+    return replace(found, sentence=f"{found.sentence}; how much runs of the same work differ here is not known: {few}")
 
 
 class Store:

@@ -80,12 +80,25 @@ def why_no_launcher(launcher: str) -> str | None:
 def why_not_selectable(trial: Trial, num_hosts: int = 1) -> str | None:
     """Why this backend or machine cannot honour the trial, as one clause; None when it can."""
     return (
-        _why_no_room(trial, num_hosts)
+        _why_not_computed(trial)
+        or _why_no_room(trial, num_hosts)
         or _why_no_such_setting(trial)
         or _why_no_gpu(trial)
         or why_not_installed(trial.backend)
         or why_no_launcher(trial.launcher)
     )
+
+
+def _why_not_computed(trial: Trial) -> str | None:
+    """Why this backend or machine cannot run the work in that form, as one clause."""
+    if trial.workload.packed and not entry(trial.backend).packed:
+        return f"{trial.backend} computes each sample in a row of its own and cannot pack them"
+    graphs = trial.options.get("cuda_graphs")
+    if graphs and not has_gpu():
+        return "cuda_graphs replays what a GPU was given, and there is no GPU here"
+    if graphs and not trial.compiled:
+        return "cuda_graphs records what torch.compile made: it needs `compile` or the preset tuned"
+    return None
 
 
 def _why_no_room(trial: Trial, num_hosts: int) -> str | None:

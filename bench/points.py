@@ -98,19 +98,7 @@ def _why_not(point: StudyTrial, trial: Trial, slots: int | None, num_hosts: int)
         return indivisible
     if slots is not None and point.replicas > slots:
         return f"-np {slots} leaves no room for {point.replicas} replicas"
-    return _why_not_computed(trial) or catalog.why_not_selectable(trial, num_hosts)
-
-
-def _why_not_computed(trial: Trial) -> str | None:
-    """Why this backend or machine cannot run the work in that form, as one clause."""
-    if trial.workload.packed and not catalog.entry(trial.backend).packed:
-        return f"{trial.backend} computes each sample in a row of its own and cannot pack them"
-    graphs = trial.options.get("cuda_graphs")
-    if graphs and not catalog.has_gpu():
-        return "cuda_graphs replays what a GPU was given, and there is no GPU here"
-    if graphs and not trial.compiled:
-        return "cuda_graphs records what torch.compile made: it needs `compile` or the preset tuned"
-    return None
+    return catalog.why_not_selectable(trial, num_hosts)
 
 
 def why_indivisible(point: StudyTrial) -> str | None:

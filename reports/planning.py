@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench import stats
 from bench.records import Result
 from bench.stats import LAUNCHES_FOR_INTERVAL, Estimate
 from reports.table import Row
@@ -33,11 +34,13 @@ def next_step(result: Result, fast: Row, slow: Row) -> str | None:
 
 
 def _expected(rates: Sequence[Sequence[float]]) -> Estimate:
-    """Welch's interval of the ratio with LAUNCHES launches each, about 1, the variances being those seen."""
-    from scipy import special
+    """The ratio's interval about 1, with LAUNCHES launches each whose logs have the variances seen."""
+    expected = stats.ratio(*map(_as_varied, rates))
+    assert expected is not None  # neither side is empty
+    return expected
 
-    variances = [float(np.var(np.log(of), ddof=1)) / LAUNCHES for of in rates]
-    total = sum(variances)
-    freedom = total**2 / sum(one**2 / (LAUNCHES - 1) for one in variances) if total else LAUNCHES - 1.0
-    half = float(special.stdtrit(freedom, 0.975)) * math.sqrt(total)
-    return Estimate(1.0, math.exp(-half), math.exp(half), LAUNCHES)
+
+def _as_varied(rates: Sequence[float]) -> list[float]:
+    """Half of the LAUNCHES above and half below 1, so that the variance of their logs is that of `rates`."""
+    apart = math.sqrt(float(np.var(np.log(rates), ddof=1)) * (LAUNCHES - 1) / LAUNCHES)
+    return [math.exp(apart), math.exp(-apart)] * (LAUNCHES // 2)

@@ -26,7 +26,7 @@ def doctor() -> int:
         click.echo(f"{mark}  {finding.name:<14} {said}")
     for name, reason in examine.set_up_problems().items():
         click.echo(f"--  the set-up left out {name}: {reason}")
-    click.echo(f"{works} of {len(real)} backends work here, on {'GPUs' if catalog.has_gpu() else 'CPUs'}")
+    click.echo(f"{works} of {len(real)} backends work here")
     return 0
 
 

@@ -171,7 +171,7 @@ def test_the_recorded_spread_of_honest_runs_makes_the_gate_careful(tmp_path):
     assert "is not known" not in found.sentence
     (alone,) = baselines.hold_against([reading], store.references(), Store(tmp_path / "none"), Rule(), whole=False)
     assert alone.verdict == "regress"
-    assert alone.sentence.endswith("is not known: fewer than three are saved (--save)")
+    assert alone.sentence.endswith("is not known: fewer than three with several launches are saved (--save)")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 2}', b"[]", b'{"schema": 1, "readings": []}'])

@@ -12,8 +12,8 @@ from bench.records import Line
 
 def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
     """The sentence of the row, None when all is whole. Who is to blame, in this order: a rank that said what went
-    wrong with itself; a rank that went without a word; a rank that never came; of those that lost their connection or
-    were told to end the first."""
+    wrong with itself; a rank that went without a word, the first where that was seen, else all of them; a rank that
+    never came; of those that lost their connection or were told to end the first."""
     errors = [error for rank in range(len(lines)) if (error := journal.read_error(folder, rank))]
     said = {error.rank for error in errors}
     unfinished = [rank for rank, of_rank in enumerate(lines) if journal.last_phase(of_rank) != "end"]
@@ -26,8 +26,9 @@ def why(folder: Path, lines: list[list[Line]], ended: Ended) -> str | None:
         where = ", ".join(f"rank {rank} in {journal.last_phase(lines[rank]) or 'no phase yet'}" for rank in unfinished)
         return f"{ended.overdue}: {where}"
     if silent:
-        phase = journal.last_phase(lines[silent[0]])
-        return f"rank {silent[0]} died in {phase} without a word (log: {folder / f'log-{silent[0]}.txt'})"
+        first = [rank for rank in silent if rank in ended.gone] or silent
+        died = " and ".join(f"rank {rank} died in {journal.last_phase(lines[rank])}" for rank in first)
+        return f"{died} without a word (log: {folder / f'log-{first[0]}.txt'})"
     if never:
         who = "no rank" if len(never) == len(lines) else f"rank {never[0]} never"
         said_last = _last_line(folder / "launcher.txt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +60,7 @@ class Journal:
         self.folder, self._rank = folder, rank
         self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.phase = "start"
+        self._failing = threading.Lock()
 
     def __enter__(self) -> Journal:
         return self
@@ -79,8 +81,11 @@ class Journal:
     def fail(self, error: RankError) -> None:
         """Leaves the reason beside the journal, the first one only: what follows is a consequence."""
         path = self.folder / f"rank-{self._rank}.error"
-        if not path.exists():
-            path.write_bytes(msgspec.json.encode(error))
+        # a rank that lost its connection is told to end in the same moment, which another thread hears: it must not
+        # end the process between the two halves of this
+        with self._failing:
+            if not path.exists():
+                path.write_bytes(msgspec.json.encode(error))
 
     def ended_by(self, signal_name: str) -> None:
         """Notes that this rank was told to end."""

@@ -11,7 +11,7 @@ measured zero. A change that an older reader would misread raises SCHEMA and is 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -61,6 +61,7 @@ from bench.verified import Verified as Verified
 from bench.verified import Worst as Worst
 
 SCHEMA = 3
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # as the columns of windows.parquet
 
 # ---- what is asked for: bench.trial, and -------------------------------------------------------------------------
 
@@ -114,22 +115,22 @@ class Window(Record, frozen=True, kw_only=True, tag="window"):
     for, and without padding (bench.workload.flops).
     """
 
-    index: int
+    index: Int64
     warmup: bool
     exchange: bool
-    steps: int
-    samples: int
-    tokens_real: int
-    tokens_padded: int
-    start_ns: int
-    duration_ns: int
-    input_wait_ns: int
-    cpu_ns: int
-    rss_bytes: int | None
-    received_bytes: int | None
-    sent_bytes: int | None
-    flops_executed: int | None = None
-    flops_useful: int | None = None
+    steps: Int64
+    samples: Int64
+    tokens_real: Int64
+    tokens_padded: Int64
+    start_ns: Int64
+    duration_ns: Int64
+    input_wait_ns: Int64
+    cpu_ns: Int64
+    rss_bytes: Int64 | None
+    received_bytes: Int64 | None
+    sent_bytes: Int64 | None
+    flops_executed: Int64 | None = None
+    flops_useful: Int64 | None = None
 
 
 class StepLosses(Record, frozen=True, kw_only=True, tag="losses"):

@@ -32,11 +32,12 @@ KEPT = ("trial.json",)  # what is written before the launch
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a launch ended: `returncode` of the process that failed first, else 0; `overdue` says so when its time ran
-    out, or its launcher was killed."""
+    out, or its launcher was killed; `gone`: as bench.launch.watch.Watch has it, before anything was ended."""
 
     returncode: int
     overdue: str | None
     wall_ns: int
+    gone: tuple[int, ...] = ()
 
 
 def execute(
@@ -71,7 +72,7 @@ def execute(
                 _end(processes, folder)
                 _leave_clean(folder, lease_file)
     failed += _failures(processes)
-    return Ended(failed[0] if failed else 0, overdue, time.perf_counter_ns() - started)
+    return Ended(failed[0] if failed else 0, overdue, time.perf_counter_ns() - started, watch.gone)
 
 
 def _leave_clean(folder: Path, lease_file: Path) -> None:

@@ -25,7 +25,8 @@ ORDER = (None, "start", "build", "warmup", "windows", "finish", "stop", "end")
 @dataclass(slots=True)
 class Watch:
     """One launch's ranks, by the files that they write. `patience` is the study's factor on every deadline; `here` are
-    the names of hosts whose processes can be seen from this one."""
+    the names of hosts whose processes can be seen from this one; `gone` the ranks that were the first to be seen gone
+    without a last word."""
 
     folder: Path
     ranks: int
@@ -33,6 +34,7 @@ class Watch:
     patience: float
     here: frozenset[str] = field(default_factory=lambda: frozenset({socket.gethostname()}))
     clock: Callable[[], float] = time.monotonic
+    gone: tuple[int, ...] = ()
     _sizes: tuple[int, ...] = ()
     _moved: float = field(default=0.0)
 
@@ -41,13 +43,14 @@ class Watch:
 
     def has_failed(self) -> bool:
         """True when a rank said that it failed, or its process is gone from this host without a last word."""
-        for rank in range(self.ranks):
-            if (self.folder / f"rank-{rank}.error").exists():
-                return True
-            # a zombie, which has ended and only its launcher has not taken note, has no command line
-            if self._info(rank) and self._process(rank) is None and not self._has_ended(rank):
-                return True
-        return False
+        said = {rank for rank in range(self.ranks) if (self.folder / f"rank-{rank}.error").exists()}
+        gone = tuple(rank for rank in range(self.ranks) if rank not in said and self._is_gone(rank))
+        self.gone = self.gone or gone
+        return bool(said or gone)
+
+    def _is_gone(self, rank: int) -> bool:
+        # a zombie, which has ended and only its launcher has not taken note, has no command line
+        return self._info(rank) is not None and self._process(rank) is None and not self._has_ended(rank)
 
     def has_ended(self) -> bool:
         """True when every rank has written its last line."""

@@ -29,7 +29,7 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def trees(samples: Sequence[Any], encode: Encode, odd: Sequence[Any] = ODD) -> Make:
+def trees(samples: Sequence[Any], encode: Encode) -> Make:
     """One of the good ones with 1 to 3 changes."""
 
     def make(draw: Random) -> bytes:
@@ -38,18 +38,18 @@ def trees(samples: Sequence[Any], encode: Encode, odd: Sequence[Any] = ODD) -> M
             places = list(_places(tree))
             if not places:
                 break
-            _change(draw, places, odd)
+            _change(draw, places)
         return encode(tree)
 
     return make
 
 
-def _change(draw: Random, places: Sequence[tuple[Any, Any]], odd: Sequence[Any]) -> None:
+def _change(draw: Random, places: Sequence[tuple[Any, Any]]) -> None:
     holder, key = draw.choice(places)
     kind = draw.choice(("alike", "alike", "replace", "remove", "repeat", "move", "add"))
-    found = copy.deepcopy(draw.choice(odd))
+    found = copy.deepcopy(draw.choice(ODD))
     if kind == "alike":
-        holder[key] = copy.deepcopy(draw.choice([value for value in odd if _sort(value) == _sort(holder[key])]))
+        holder[key] = copy.deepcopy(draw.choice([value for value in ODD if _sort(value) == _sort(holder[key])]))
     elif kind == "replace":
         holder[key] = found
     elif kind == "remove":
@@ -61,10 +61,6 @@ def _change(draw: Random, places: Sequence[tuple[Any, Any]], odd: Sequence[Any])
         holder.insert(key, copy.deepcopy(holder[key]) if kind == "repeat" else found)
     else:
         holder[f"{key}2" if kind == "repeat" else "added"] = found
-
-
-# What a rank's own counters can be.
-WITHIN_64_BITS = [value for value in ODD if not isinstance(value, int) or abs(value) < 2**63]
 
 
 def _sort(value: Any) -> type:

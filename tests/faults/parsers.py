@@ -116,7 +116,7 @@ def _collected(path: Path) -> None:
 
 @functools.cache
 def _lines() -> odd.Make:
-    return odd.trees([[json.loads(line) for line in _launch()[2].splitlines()]], odd.as_lines, odd.WITHIN_64_BITS)
+    return odd.trees([[json.loads(line) for line in _launch()[2].splitlines()]], odd.as_lines)
 
 
 def _model(path: Path) -> None:

@@ -1,14 +1,16 @@
 """Who is to blame for a launch that failed: from what ranks and launcher left behind."""
 
+import threading
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench import assemble, collect, journal
-from bench.errors import UserError
+from bench.errors import TrialError, UserError
 from bench.launch.execute import Ended
-from bench.records import Assignment, Phase, RankInfo, Trial
+from bench.records import Assignment, Phase, RankInfo, Trial, Window
 
 ASSIGNMENT = Assignment(
     trial=Trial(backend="null"), trial_id="null-2", repeat=0, ranks=2, local_replicas=1, data="d", checkpoint="c"
@@ -49,6 +51,41 @@ def test_a_rank_that_was_told_to_end_is_not_to_blame(tmp_path):
     leave(tmp_path, 0, error=said("", "ended by SIGTERM", ended_by="SIGTERM"))
     leave(tmp_path, 1)
     assert reason(tmp_path) == "rank 1 died in windows without a word"
+
+
+def test_of_several_that_went_without_a_word_the_one_that_was_seen_to_go_first_is_named(tmp_path):
+    leave(tmp_path, 0)
+    leave(tmp_path, 1)
+    assert reason(tmp_path, Ended(1, None, 1, gone=(1,))) == "rank 1 died in windows without a word"
+    assert reason(tmp_path) == "rank 0 died in windows and rank 1 died in windows without a word"
+
+
+def test_a_rank_that_is_told_to_end_while_it_says_what_went_wrong_finishes_its_sentence(tmp_path, monkeypatch):
+    """The other thread ends the process as soon as `ended_by` returns."""
+    opened, write = threading.Event(), Path.write_bytes
+
+    def slowly(path: Path, data: bytes) -> int:
+        path.touch()
+        opened.set()
+        time.sleep(0.2)
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", slowly)
+    with journal.Journal(tmp_path, 0) as lines:
+        failing = threading.Thread(target=lines.fail, args=(said("ValueError", "ValueError: bad"),))
+        failing.start()
+        opened.wait()
+        lines.ended_by("SIGTERM")
+        found = journal.read_error(tmp_path, 0)
+        failing.join()
+    assert found is not None and found.sentence == "ValueError: bad"
+
+
+def test_a_number_that_no_column_of_windows_holds_is_damage(tmp_path):
+    window = dict.fromkeys(Window.__struct_fields__, 1) | {"type": "window", "warmup": False, "exchange": True}
+    assert isinstance(journal.decode_line(msgspec.json.encode(window)), Window)
+    with pytest.raises(TrialError, match=r"\$\.duration_ns"):
+        journal.decode_line(msgspec.json.encode(window | {"duration_ns": 2**63}))
 
 
 def test_a_rank_that_never_came_is_named(tmp_path):

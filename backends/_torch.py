@@ -159,8 +159,10 @@ class TorchBackend:
         sums = [self._accumulate(inputs, scales, kept=self.recorded) for inputs in earlier]
         if exchange:
             loss, last_sums = self.wrapped(last, scales)
+            self.marked.passed("forward")
             self.scaling.scaled(loss).backward()
             self.await_exchange()
+            self.marked.passed("backward")
         else:
             last_sums = self._accumulate(last, scales)
         self._update(batch.step)
@@ -188,6 +190,7 @@ class TorchBackend:
         """Adds this microbatch's own gradients to .grad, by no hook; returns its sums. `kept`: as copies, which the
         next microbatch's CUDA graph cannot overwrite."""
         loss, sums = self.local_loss(inputs, scales)
+        self.marked.passed("forward")
         parameters = list(self.model.parameters())
         gradients = torch.autograd.grad(self.scaling.scaled(loss), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -195,6 +198,7 @@ class TorchBackend:
                 parameter.grad = gradient.clone() if kept else gradient
             else:
                 parameter.grad.add_(gradient)
+        self.marked.passed("backward")
         return sums
 
     def local_loss(self, inputs: dict[str, Any], scales: tuple[float, ...]) -> tuple[Any, Any]:

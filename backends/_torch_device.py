@@ -64,16 +64,18 @@ def out_of_memory(device: Any, samples: int) -> TrialError:
 
 
 class StepMarks:
-    """Events that the device records between its own operations: one before the first step, one after each.
+    """Events that the device records between its own operations: one before the first step, one after each phase.
 
     Recording enqueues and waits for nothing. Times are read after a fence, and the events are used again.
     `new_event` None: the host is the device, and marks nothing.
     """
 
+    LAST = "update"
+
     def __init__(self, new_event: Callable[[], Any] | None, peak_bytes: Callable[[], int] | None = None) -> None:
         self._new, self._peak_bytes = new_event, peak_bytes
         self._events: list[Any] = []
-        self._used = 0
+        self._names: list[str] = []
 
     @classmethod
     def of(cls, device: Any, recorded: bool = False) -> StepMarks:
@@ -90,25 +92,42 @@ class StepMarks:
 
     def begin(self) -> None:
         """Before a step; only the first one of a window marks anything."""
-        if self._used == 0:
-            self.end()
+        if not self._names:
+            self.passed("")
+
+    def passed(self, phase: str) -> None:
+        """After a phase, which may come more than once in a step."""
+        if self._new is None:
+            return
+        if len(self._names) == len(self._events):
+            self._events.append(self._new())
+        self._events[len(self._names)].record()
+        self._names.append(phase)
 
     def end(self) -> None:
         """After a step."""
-        if self._new is None:
-            return
-        if self._used == len(self._events):
-            self._events.append(self._new())
-        self._events[self._used].record()
-        self._used += 1
+        self.passed(self.LAST)
 
     def take(self) -> list[Marks]:
         """After a fence: of the steps since the last call."""
-        if self._new is None or self._used == 0:
+        if not self._names:
             return []
-        used, self._used = self._events[: self._used], 0
-        step_ns = tuple(round(before.elapsed_time(after) * 1e6) for before, after in itertools.pairwise(used))
-        return [Marks(step_ns, self._peak_bytes() if self._peak_bytes else None)]
+        names, self._names = self._names, []
+        ends = [0, *(place for place, name in enumerate(names) if name == self.LAST)]
+        steps = list(itertools.pairwise(ends))
+        step_ns = tuple(self._spent_ns(first, last) for first, last in steps)
+        phase_ns = {
+            phase: tuple(
+                sum(self._spent_ns(at - 1, at) for at in range(first + 1, last + 1) if names[at] == phase)
+                for first, last in steps
+            )
+            for phase in dict.fromkeys(names[1:])
+        }
+        return [Marks(step_ns, self._peak_bytes() if self._peak_bytes else None, phase_ns)]
+
+    def _spent_ns(self, first: int, last: int) -> int:
+        elapsed_ms: float = self._events[first].elapsed_time(self._events[last])
+        return round(elapsed_ms * 1e6)
 
 
 def exercise(device: Any, compute: str) -> Exercise | None:

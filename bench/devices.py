@@ -47,6 +47,8 @@ class DeviceWindow(Record, frozen=True, kw_only=True, tag="device_window"):
 
     step_ns            of each step on the device's own clock, from the end of the one before; the first one's from its
                        first operation
+    phase_ns           of each step, what of step_ns was "forward" (with the copy of the batch), "backward" (with what
+                       is left of the exchange when it ends) and "update"; empty where it is not told
     energy_mj          of the whole device between the two readings. The driver updates it some 10 to 50 times a second
     power_mw ... memory_used_bytes  at the end of the window
     utilisation        share of the driver's last sampling period (up to 1 s) in which some kernel ran, 0 to 1
@@ -59,6 +61,7 @@ class DeviceWindow(Record, frozen=True, kw_only=True, tag="device_window"):
     exchange: bool
     uuid: str | None = None
     step_ns: list[int] = msgspec.field(default_factory=list)
+    phase_ns: dict[str, list[int]] = msgspec.field(default_factory=dict)
     energy_mj: int | None = None
     power_mw: int | None = None
     sm_clock_mhz: int | None = None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -134,11 +135,12 @@ class Accelerator(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What one device says of the last window: each step's time on its own clock (see DeviceWindow), and the largest
-    allocation within."""
+    """What one device says of the last window: each step's time on its own clock and that of the step's phases (see
+    DeviceWindow), and the largest allocation within."""
 
     step_ns: tuple[int, ...]
     allocated_bytes: int | None
+    phase_ns: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
 
 class Exercise(NamedTuple):

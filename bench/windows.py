@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench import journal, stats
 from bench.errors import TrialError
 from bench.records import Repeat, Timing, TrialResult, Window
@@ -55,24 +57,26 @@ def table(run_folder: Path, trials: Sequence[TrialResult]) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns: dict[str, list[Any]] = {name: [] for name in ("trial_id", "repeat", "rank", *Window.__struct_fields__)}
-    for result in trials:
-        for repeat in result.repeats:
-            if repeat.error is None:
-                _add_windows(columns, run_folder, repeat)
     kinds = {"trial_id": pa.string(), "warmup": pa.bool_(), "exchange": pa.bool_()}
-    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in columns])
+    names = ("trial_id", "repeat", "rank", *Window.__struct_fields__)
+    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
+    whole = [repeat for result in trials for repeat in result.repeats if repeat.error is None]
     sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    launches = (_rows(run_folder, repeat, schema) for repeat in whole)
+    rows = pa.concat_tables([pa.Table.from_batches([], schema), *launches])
+    parquet.write_table(rows, sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _add_windows(columns: dict[str, list[Any]], run_folder: Path, repeat: Repeat) -> None:
-    for rank, of_rank in enumerate(read(run_folder, repeat)):
-        for window in of_rank:
-            columns["trial_id"].append(repeat.trial_id)
-            columns["repeat"].append(repeat.repeat)
-            columns["rank"].append(rank)
-            for name in Window.__struct_fields__:
-                columns[name].append(getattr(window, name))
-            columns["warmup"][-1] = window.index < (repeat.warmup_windows or 0)
+def _rows(run_folder: Path, repeat: Repeat, schema: Any) -> Any:
+    """Of one launch. By way of JSON, because Arrow would import pandas to look at Python's own lists."""
+    from pyarrow import BufferReader, json
+
+    launch, warmup = {"trial_id": repeat.trial_id, "repeat": repeat.repeat}, repeat.warmup_windows or 0
+    rows = [
+        launch | {"rank": rank} | msgspec.structs.asdict(window) | {"warmup": window.index < warmup}
+        for rank, of_rank in enumerate(read(run_folder, repeat))
+        for window in of_rank
+    ]
+    lines = BufferReader(msgspec.json.Encoder().encode_lines(rows))
+    return json.read_json(lines, parse_options=json.ParseOptions(explicit_schema=schema))

@@ -68,6 +68,9 @@ COLUMNS = (
     Shown("utilisation", "busy", percent),
     Shown("memory_used_bytes", "most memory used", size),
     Shown("device_step_ms", "step ms, the device's clock", number),
+    Shown("forward_ms", "forward ms", number),
+    Shown("backward_ms", "backward ms", number),
+    Shown("update_ms", "update ms", number),
     Shown("note", "note", _words, number=False),
 )
 
@@ -215,7 +218,6 @@ def _joule_per_sample(launch: Launch) -> float | None:
 def _watched(windows: Sequence[DeviceWindow]) -> dict[str, Cell]:
     """Over the windows that count, of all launches and devices."""
     power_mw = _middle([each.power_mw for each in windows])
-    step_ns = _middle([step for each in windows for step in each.step_ns])
     temperatures = [each.temperature_c for each in windows if each.temperature_c is not None]
     memory = [each.memory_used_bytes for each in windows if each.memory_used_bytes is not None]
     allocated = [each.allocated_bytes for each in windows if each.allocated_bytes is not None]
@@ -230,8 +232,17 @@ def _watched(windows: Sequence[DeviceWindow]) -> dict[str, Cell]:
         "utilisation": _middle([each.utilisation for each in windows]),
         "memory_used_bytes": max(memory, default=None),
         "allocated_bytes": max(allocated, default=None),
-        "device_step_ms": None if step_ns is None else step_ns / 1e6,
+        "device_step_ms": _milliseconds([step for each in windows for step in each.step_ns]),
+        **{
+            f"{phase}_ms": _milliseconds([step for each in windows for step in each.phase_ns.get(phase, ())])
+            for phase in ("forward", "backward", "update")
+        },
     }
+
+
+def _milliseconds(found_ns: Sequence[int]) -> float | None:
+    middle_ns = _middle(found_ns)
+    return None if middle_ns is None else middle_ns / 1e6
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

@@ -73,6 +73,7 @@ class Watch:
                     exchange=exchange,
                     uuid=self._uuids[place],
                     step_ns=list(own.step_ns),
+                    phase_ns={name: list(spent) for name, spent in own.phase_ns.items()},
                     energy_mj=_spent(before.energy_mj, after.energy_mj),
                     power_mw=after.power_mw,
                     sm_clock_mhz=after.sm_clock_mhz,

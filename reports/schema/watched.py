@@ -98,4 +98,7 @@ class Devices(Record, frozen=True, kw_only=True):
     memory_used_bytes: int | None
     allocated_bytes: int | None
     device_step_ms: float | None
+    forward_ms: float | None
+    backward_ms: float | None
+    update_ms: float | None
     note: str | None

@@ -112,7 +112,7 @@ def test_memory_that_replays_use_is_not_known_and_not_zero(monkeypatch: pytest.M
     marks.begin()
     marks.end()
     (found,) = marks.take()
-    assert found == ((3_000_000,), None)
+    assert found == ((3_000_000,), None, {"update": (3_000_000,)})
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def written(folder: Path, uuids: tuple[str, str], window_ms: float = 2000.0, **k
         device_windows=[
             DeviceWindow(
                 rank=rank, index=index, exchange=True, uuid=uuid, step_ns=[400_000_000] * 5,
+                phase_ns={"forward": [120_000_000] * 5, "backward": [250_000_000] * 5, "update": [30_000_000] * 5},
                 energy_mj=1_500_000 if index == 0 else 500_000, power_mw=650_000 + index, temperature_c=60 + index,
                 throttled_by=["power cap"] if (rank, index) == (1, 2) else [], utilisation=0.97,
             )
@@ -84,6 +85,7 @@ def test_energy_of_windows_that_are_short_for_the_counter_is_unknown(tmp_path: P
 def test_clocks_heat_and_brakes_are_told_of_the_windows_that_count(tmp_path: Path) -> None:
     found = line(written(tmp_path, ("GPU-a", "GPU-b")))
     assert (found["temperature_c"], found["throttled_by"], found["throttled_share"]) == (62, "power cap", 0.25)
+    assert (found["forward_ms"], found["backward_ms"], found["update_ms"]) == (120.0, 250.0, 30.0)
     assert (found["device_step_ms"], found["utilisation"], found["sm_clock_mhz"]) == (400.0, 0.97, None)
 
 

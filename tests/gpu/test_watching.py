@@ -42,7 +42,10 @@ def test_a_window_has_what_was_spent_between_the_two_readings_and_every_brake_th
     own = watch(ON_H100, library(H100))
     own.devices()
     before, after = own.read(), own.read()
-    (window,) = own.windows(7, True, (before, after), [Marks((10_000_000, 11_000_000), 9_000_000_000)])
+    (window,) = own.windows(
+        7, True, (before, after), [Marks((10_000_000, 11_000_000), 9_000_000_000, {"forward": (3, 4)})]
+    )
+    assert window.phase_ns == {"forward": [3, 4]}
     assert (window.rank, window.index, window.exchange, window.uuid) == (3, 7, True, "GPU-8f6d1c2a")
     assert window.energy_mj == 650_000
     assert window.throttled_by == ["power cap", "temperature, by software"]  # "idle" is no brake

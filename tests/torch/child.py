@@ -304,6 +304,7 @@ def bare(rank: Rank) -> Seen:
         "nearly bfloat16": dtype_of(one_layer_in_full, compute="bfloat16"),
         "tf32": rank.refused(compute="tf32"),
         "too large": too_large(rank),
+        "phases": phases(rank),
     }
     from torch._inductor import config
 
@@ -327,6 +328,17 @@ def too_large(rank: Rank) -> str:
     except TrialError as error:
         return str(error)
     return "nothing was said"
+
+
+def phases(rank: Rank) -> Seen:
+    """What a GPU would mark in a full and a local step of two microbatches."""
+    seen: Seen = {}
+    for name, exchange in (("full", True), ("local", False)):
+        backend = rank.build()
+        seen[name] = []
+        backend.marked.passed = seen[name].append
+        backend.step(halved(rank.batch(0)), exchange)
+    return seen
 
 
 def clipped() -> Seen:

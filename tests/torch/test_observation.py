@@ -149,6 +149,12 @@ def test_a_batch_that_finds_no_memory_is_one_sentence_with_its_size(sides: Sides
     assert rank["too large"] == "out of memory with 4 samples a step"
 
 
+def test_every_step_passes_its_phases_in_order(sides: Sides) -> None:
+    (rank,) = sides("bare")
+    in_order = ["", "forward", "backward", "forward", "backward", "update"]
+    assert rank["phases"] == {"full": in_order, "local": in_order}
+
+
 def test_ddp_refuses_buckets_at_which_torch_compile_cannot_cut(sides: Sides) -> None:
     for rank in sides("ddp"):
         assert rank["small_buckets"] == "with `compile` bucket_cap_mb must be at least 1, not 0.5"

@@ -18,7 +18,7 @@ from backends._torch_device import StepMarks, accelerators, exercise, out_of_mem
 from backends._torch_facts import collect_facts, tensor_settings
 from backends._torch_network import Network, load_model, microbatches
 from backends._torch_observation import dense_outputs
-from backends._torch_optimizer import build_optimizer, clip, set_learning_rate
+from backends._torch_optimizer import add_gradients, build_optimizer, clip, set_learning_rate
 from backends._torch_precision import NoScaling, build_scaling, select_precision
 from backends._torch_preset import PRESETS, Tuning, records_graphs
 from backends._torch_snapshot import Snapshot
@@ -187,17 +187,11 @@ class TorchBackend:
         return tuple(self.world.replicas / weight if weight else 0.0 for weight in weights)
 
     def _accumulate(self, inputs: dict[str, Any], scales: tuple[float, ...], kept: bool = False) -> Any:
-        """Adds this microbatch's own gradients to .grad, by no hook; returns its sums. `kept`: as copies, which the
-        next microbatch's CUDA graph cannot overwrite."""
+        """Adds this microbatch's own gradients to .grad, by no hook; returns its sums."""
         loss, sums = self.local_loss(inputs, scales)
         self.marked.passed("forward")
         parameters = list(self.model.parameters())
-        gradients = torch.autograd.grad(self.scaling.scaled(loss), parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if parameter.grad is None:
-                parameter.grad = gradient.clone() if kept else gradient
-            else:
-                parameter.grad.add_(gradient)
+        add_gradients(parameters, torch.autograd.grad(self.scaling.scaled(loss), parameters), kept)
         self.marked.passed("backward")
         return sums
 

@@ -97,6 +97,15 @@ def norms(tensors: Sequence[Any]) -> Any:
     return torch.stack([each.square().sum() for each in rows]).sqrt()
 
 
+def add_gradients(parameters: Sequence[Any], gradients: Sequence[Any], kept: bool) -> None:
+    """To .grad. `kept`: as copies, which the next microbatch's CUDA graph cannot overwrite."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter.grad is None:
+            parameter.grad = gradient.clone() if kept else gradient
+        else:
+            parameter.grad.add_(gradient)
+
+
 def clip(optimizer: Any) -> None:
     """As torch.nn.utils.clip_grad_norm_: gradients times min(1, limit / (norm + 1e-6)), the norm over all of them.
 

@@ -2,10 +2,10 @@
 
     python -P tests/proof/prove.py [NAME ...] [--jobs N] [--seed N] [--folder DIR]
 
-Resumable: end it at any time and start it again. `real` launches processes for about an hour, so it runs only when
-it is named, on a machine with nothing else to do: make proof ARGS=real. So do `links`, which needs root for its
-emulated hosts, and about half an hour; and `faults`, `kills`, `fuzz` and `soak`, which need two hours together, and
-less with --jobs 2: their parts mostly wait.
+Resumable: end it at any time and start it again. `real` launches processes for three quarters of an hour, so it runs
+only when it is named, on a machine with nothing else to do: make proof ARGS=real. So do `links`, which needs root for
+its emulated hosts, and about half an hour; and `faults`, `kills`, `fuzz` and `soak`, which need three hours together,
+and less with --jobs 2: their parts mostly wait.
 """
 
 from __future__ import annotations

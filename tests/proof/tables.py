@@ -62,11 +62,11 @@ def of_gate(parts: Parts) -> str:
 def of_real(parts: Parts) -> str:
     lines = []
     for name in real.STUDIES:
-        found = real.verdicts(parts, name)
-        for kind, wanted in (("same", "regress"), ("slower", "regress")):
-            share, low, high = real.share(found[kind], wanted)
-            lines.append([name, kind, str(len(found[kind])), f"{share:.1%} ({low:.1%} to {high:.1%})"])
-    return _table(["trial", "work", "checks", "regress"], lines)
+        for kind, found in real.verdicts(parts, name).items():
+            share, low, high = real.share(found, "regress")
+            others = [f"{real.share(found, other)[0]:.1%}" for other in ("pass", "inconclusive")]
+            lines.append([name, kind, str(len(found)), f"{share:.1%} ({low:.1%} to {high:.1%})", *others])
+    return _table(["trial", "work", "checks", "regress", "pass", "inconclusive"], lines)
 
 
 def of_faults(parts: Parts) -> str:

@@ -60,7 +60,7 @@ def table(run_folder: Path, trials: Sequence[TrialResult]) -> bytes:
     kinds = {"trial_id": pa.string(), "warmup": pa.bool_(), "exchange": pa.bool_()}
     names = ("trial_id", "repeat", "rank", *Window.__struct_fields__)
     schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
-    whole = [repeat for result in trials for repeat in result.repeats if repeat.error is None]
+    whole = [repeat for result in trials for repeat in result.repeats if repeat.error is None and repeat.facts]
     sink = pa.BufferOutputStream()
     launches = (_rows(run_folder, repeat, schema) for repeat in whole)
     rows = pa.concat_tables([pa.Table.from_batches([], schema), *launches])

@@ -1,5 +1,8 @@
 """Who is to blame for a launch that failed: from what ranks and launcher left behind."""
 
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from bench import assemble, collect, journal
 from bench.errors import TrialError, UserError
 from bench.launch.execute import Ended
+from bench.launch.watch import Watch
 from bench.records import Assignment, Phase, RankInfo, Trial, Window
 
 ASSIGNMENT = Assignment(
@@ -58,6 +62,20 @@ def test_of_several_that_went_without_a_word_the_one_that_was_seen_to_go_first_i
     leave(tmp_path, 1)
     assert reason(tmp_path, Ended(1, None, 1, gone=(1,))) == "rank 1 died in windows without a word"
     assert reason(tmp_path) == "rank 0 died in windows and rank 1 died in windows without a word"
+
+
+def test_the_rank_that_is_seen_gone_first_stays_the_first_when_the_others_follow(tmp_path):
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)", str(tmp_path)]
+    with subprocess.Popen(sleeps) as zero, subprocess.Popen(sleeps) as one:
+        for rank, process in enumerate((zero, one)):
+            with journal.Journal(tmp_path, rank) as lines:
+                lines.write(RankInfo(rank=rank, host=socket.gethostname(), pid=process.pid, launcher="local"))
+        watch = Watch(tmp_path, 2, ASSIGNMENT.trial, 1.0)
+        assert not watch.has_failed()
+        for process in (one, zero):
+            process.kill()
+            process.wait()
+            assert (watch.has_failed(), watch.gone) == (True, (1,))
 
 
 def test_a_rank_that_is_told_to_end_while_it_says_what_went_wrong_finishes_its_sentence(tmp_path, monkeypatch):

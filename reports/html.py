@@ -7,13 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports import compare, evidence, export, logs, page, relative, trust
+from reports import compare, drawing, evidence, export, logs, page, relative, trust
 from reports.launches import drift, launches
 from reports.load import LoadedRun
 from reports.orders import flips
 from reports.quality import cautions
 from reports.question import question
-from reports.sections import SECTIONS, drawn
+from reports.sections import SECTIONS, drawn, pictures
 from reports.table import Row, rows
 from reports.verdict import headline, learners, not_compared, verdicts
 from reports.verification import proofs
@@ -23,6 +23,7 @@ def render_html(run: LoadedRun) -> str:
     """The whole document."""
     style, script = page.asset("report.css"), page.asset("report.js")
     context = _context(run)
+    drawing.ahead(pictures(context))
     contents = [(name, title) for name, (key, title) in SECTIONS.items() if not key or context[key]]
     return (
         page.environment()

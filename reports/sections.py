@@ -19,9 +19,11 @@ from reports import (
     scaling_page,
     traces,
 )
+from reports.drawing import Picture
 from reports.figures import Figure
 from reports.ladder import climbs
 from reports.load import LoadedRun
+from reports.page import NARROW_INCHES, WIDE_INCHES
 from reports.scaling import scalings
 from reports.table import Row
 
@@ -75,9 +77,25 @@ def drawn(run: LoadedRun, found: Sequence[Row], document: Mapping[str, Any]) -> 
 
 def all_figures(run: LoadedRun, found: Sequence[Row]) -> list[Figure]:
     """In the order of the page."""
-    made = drawn(run, found, export.document(run, found))
-    figures = [made["chart"]] if made["chart"] else []
-    figures += [figure for view in made["scaling"] for _, figure in view.figures]
-    figures += [view.figure for view in (*made["ladder"], *made["panels"])]
-    figures += made["curves"]
-    return figures + [view.figure for name in ("distributions", "ranks", "resources") for view in made[name]]
+    return [figure for figure, _ in _shown(drawn(run, found, export.document(run, found)))]
+
+
+def pictures(made: Mapping[str, Any]) -> list[Picture]:
+    """Every chart of what `drawn` made, at each width at which the page has it."""
+    return [
+        (figure.chart, width_inches)
+        for figure, is_alone in _shown(made)
+        for width_inches in ((WIDE_INCHES, NARROW_INCHES) if is_alone else (NARROW_INCHES,))
+    ]
+
+
+def _shown(made: Mapping[str, Any]) -> list[tuple[Figure, bool]]:
+    """In the order of the page; and whether a figure stands alone, not in a grid with one for each trial."""
+    return [
+        *([(made["chart"], True)] if made["chart"] else []),
+        *((figure, True) for view in made["scaling"] for _, figure in view.figures),
+        *((view.figure, False) for view in made["ladder"]),
+        *((view.figure, True) for view in made["panels"]),
+        *((figure, True) for figure in made["curves"]),
+        *((view.figure, False) for name in ("distributions", "ranks", "resources") for view in made[name]),
+    ]

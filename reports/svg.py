@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -43,17 +43,21 @@ class Chart:
     name    of letters, digits and dashes, and of no other chart of its document: for ids and file names
     words   the chart in words, for those who do not see it
     paint   width in inches to the figure
+    made    width in inches to what `inline` gave, or what reports.drawing drew ahead for it
     """
 
     name: str
     title: str
     words: str
     paint: Callable[[float], Figure]
+    made: dict[float, str] = field(default_factory=dict, repr=False, compare=False)
 
     def inline(self, width_inches: float) -> str:
         """For a page: it follows the page's theme, and the page's script reads out its marks."""
-        with settings(f"{self.name}-{width_inches}"):
-            return markup(self.paint(width_inches), self.words)
+        if width_inches not in self.made:
+            with settings(f"{self.name}-{width_inches}"):
+                self.made[width_inches] = markup(self.paint(width_inches), self.words)
+        return self.made[width_inches]
 
     def standalone(self, width_inches: float) -> str:
         """A file of its own: on white, and a viewer shows what a mark stands for as its title."""

@@ -24,12 +24,18 @@ _VARIED = ("replicas", "workload.batch_per_replica", "timing.local_windows")
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Against one baseline: `speed_up` = R(N) / R(1), `efficiency` = that / N, R being samples per second."""
+    """Against one baseline: `speed_up` = R(N) / R(1), `efficiency` = that / N, R being samples per second. Of the
+    baseline itself both are 1 by definition, without an interval."""
 
     baseline: str
     speed_up: Estimate
     efficiency: Estimate
     suspect: Caveat | None
+    is_baseline: bool = False
+
+    def bounds(self, interval: str | None) -> str:
+        """What is said below a number of this: its interval, or why it has none."""
+        return interval or ("baseline" if self.is_baseline else "no interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,10 @@ def _silent(base: Row | None) -> str | None:
 def _gain(row: Row, base: Row | None, kind: Kind, quick: bool) -> Gain | None:
     if base is None or base.measured is None or row.measured is None:
         return None
+    name = base.label if base.mode == "bare" else f"{base.label} on one replica"
+    if row is base:
+        by_definition = Estimate(1.0, None, None, row.launches)
+        return Gain(name, by_definition, by_definition, None, is_baseline=True)
     own, other = row.measured, base.measured
     own_times, times = _per_sample(own), _per_sample(other)
     gained = bounded(stats.speed_up(own_times, times), quick)
@@ -185,7 +195,6 @@ def _gain(row: Row, base: Row | None, kind: Kind, quick: bool) -> Gain | None:
     efficiency = bounded(efficiency, quick)
     if gained is None or efficiency is None:
         return None
-    name = base.label if base.mode == "bare" else f"{base.label} on one replica"
     return Gain(name, gained, efficiency, caveats.suspect(efficiency, name))
 
 

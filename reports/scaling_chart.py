@@ -17,7 +17,7 @@ from bench.stats import Estimate
 from reports import svg
 from reports.scaling import Against, Gain, Point, Scaling, Series, per_step
 from reports.svg import INK, MUTED, PALETTE, Chart, tell
-from reports.text import DASH, interval, number, one_line, percent
+from reports.text import interval, number, one_line, percent
 
 _MARKERS = "osD^vP"
 _AMDAHL, _RING = "--", ":"
@@ -163,9 +163,10 @@ def _places(panel: _Panel, one: _Drawn, pairs: Sequence[tuple[Point, Gain]]) -> 
 
 def _said(panel: _Panel, one: _Drawn, point: Point, found: Gain) -> str:
     estimate = panel.shown(found)
-    said = f"{panel.title} {number(estimate.point * panel.scale, 3)}, 95 % interval"
-    bounds = interval(estimate, panel.scale, 3) or DASH
-    return f"{one_line(one.series.label, 80)} on {point.replicas}: {said} {bounds}, n = {point.row.launches}"
+    low_high = interval(estimate, panel.scale, 3)
+    bounds = found.bounds(f"95 % interval {low_high}" if low_high else None)
+    said = f"{panel.title} {number(estimate.point * panel.scale, 3)}, {bounds}"
+    return f"{one_line(one.series.label, 80)} on {point.replicas}: {said}, n = {point.row.launches}"
 
 
 def _draw_curves(axes: Axes, panel: _Panel, scaling: Scaling, one: _Drawn, pair: tuple[Point, Gain]) -> None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.records import Workload
+from bench.stats import Estimate
 from reports import chart, render, scaling_chart
 from reports.load import load
 from reports.scaling import Scaling, scalings
@@ -82,6 +83,18 @@ def test_speed_up_and_efficiency_are_those_of_both_baselines_with_their_interval
     assert (point.solo.speed_up.point, point.solo.efficiency.point) == pytest.approx((1.80, 0.90))
     assert point.bare.efficiency.low == pytest.approx(point.bare.speed_up.low / 2)
     assert point.bare.efficiency.low < 0.72 < point.bare.efficiency.high
+
+
+def test_a_baseline_against_itself_is_one_by_definition_and_not_by_estimate(tmp_path):
+    """Launches that differ by a third would give 0.7 to 1.4 against their own like: an interval of nothing."""
+    (one,) = found(weak(tmp_path, {"torch_ddp": {1: 40, 2: 72}}, noise=(0.8, 1.0, 1.2)))
+    own = one.series[0].points[0].solo
+    assert (own.speed_up, own.efficiency) == (Estimate(1.0, None, None, 3), Estimate(1.0, None, None, 3))
+    assert own.suspect is None
+    page = render(tmp_path, "html")
+    assert '<td class="num" data-label="speed-up on itself alone">1.00<span class="sub">baseline</span></td>' in page
+    assert "torch_ddp on 1: efficiency, % 100, baseline, n = 3" in page
+    assert one.series[0].points[0].bare.speed_up.low is not None  # of which it is not the baseline
 
 
 def test_strong_efficiency_is_the_single_time_over_n_times_the_time_of_n(tmp_path):

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bench.regression import Verdict
 from tests.proof import coverage, faults, gate, real, record
 from tests.proof.simulate import CASES
 
@@ -60,13 +61,18 @@ def of_gate(parts: Parts) -> str:
 
 
 def of_real(parts: Parts) -> str:
-    lines = []
-    for name in real.STUDIES:
-        for kind, found in real.verdicts(parts, name).items():
-            share, low, high = real.share(found, "regress")
-            others = [f"{real.share(found, other)[0]:.1%}" for other in ("pass", "inconclusive")]
-            lines.append([name, kind, str(len(found)), f"{share:.1%} ({low:.1%} to {high:.1%})", *others])
-    return _table(["trial", "work", "checks", "regress", "pass", "inconclusive"], lines)
+    """Of each trial, and of all checks of the same work together: the rate of false alarms."""
+    by_name = {name: real.verdicts(parts, name) for name in real.STUDIES}
+    together = [verdict for found in by_name.values() for verdict in found["the same"]]
+    lines = [_real(name, kind, verdicts) for name, found in by_name.items() for kind, verdicts in found.items()]
+    heads = ["trial", "work", "checks", "regress", "pass", "inconclusive"]
+    return _table(heads, [*lines, _real("both", "the same", together)])
+
+
+def _real(name: str, kind: str, found: Sequence[Verdict]) -> list[str]:
+    share, low, high = real.share(found, "regress")
+    others = [f"{real.share(found, other)[0]:.1%}" for other in ("pass", "inconclusive")]
+    return [name, kind, str(len(found)), f"{share:.1%} ({low:z.1%} to {high:.1%})", *others]
 
 
 def of_faults(parts: Parts) -> str:

@@ -1,4 +1,4 @@
-"""Charts drawn ahead, in as many processes as there are cores: half of the time of a page with dozens is drawing."""
+"""Charts drawn ahead, in as many processes as there are cores: drawing takes much of the time of a page with dozens."""
 
 from __future__ import annotations
 

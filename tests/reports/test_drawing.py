@@ -83,11 +83,13 @@ def test_what_stops_the_command_does_not_reach_the_processes_that_draw():
         raise AssertionError("the command's handler")
 
     before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
+    pictures = wanted(_asks_how_it_would_end)
     try:
-        drawing.ahead(wanted(_asks_how_it_would_end))
+        drawing.ahead(pictures)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    assert all(chart.made for chart, _ in pictures)
 
 
 def _asks_how_it_would_end(width_inches: float) -> Figure:
